@@ -1,11 +1,14 @@
-//! Logs and counts acts of administration.
+//! Logs and counts acts of administration, and counts what becomes of proposed transactions.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
+use data_encoding::HEXLOWER;
+
 use super::{Engine, EngineError};
 use crate::kernel::act::{ActCount, Deed, Outcome};
-use crate::kernel::audit::Event;
+use crate::kernel::audit::{Answer, Asked, Event, PendingStep};
+use crate::kernel::factor::TicketId;
 use crate::kernel::receipt::{Batch, Committed};
 
 /// An act of administration under way.
@@ -33,6 +36,49 @@ impl Drop for Attempt<'_> {
 
 fn initialises(event: &Event) -> bool {
     event.act().is_some_and(|act| act.deed == Deed::Initialised)
+}
+
+/// What became of a proposed transaction. A wrong code says nothing about it.
+enum ConsentEvent<'a> {
+    Asked,
+    Given,
+    Refused { user: &'a str, wallet: &'a str, ticket: &'a TicketId },
+    Withdrawn,
+}
+
+impl<'a> ConsentEvent<'a> {
+    const TAGS: [&'static str; 4] =
+        ["consent-asked", "consent-given", "consent-refused", "consent-withdrawn"];
+
+    fn of(event: &'a Event) -> Option<ConsentEvent<'a>> {
+        match event {
+            Event::Consent(step) => Some(match &step.step {
+                PendingStep::Proposed { .. } => ConsentEvent::Asked,
+                PendingStep::Withdrawn => ConsentEvent::Withdrawn,
+                PendingStep::SaidByDevice(word) if word.refuses => {
+                    ConsentEvent::Refused { user: &word.user, wallet: &step.wallet, ticket: &step.ticket }
+                }
+                PendingStep::SaidByDevice(_) => ConsentEvent::Given,
+            }),
+            Event::Tried { codes, asked: Asked::Consent(facts), answer: Answer::Signed } => {
+                let user = codes.first().and_then(|code| code.user.as_deref()).unwrap_or_default();
+                Some(match facts.refuses {
+                    true => ConsentEvent::Refused { user, wallet: &facts.wallet, ticket: &facts.ticket },
+                    false => ConsentEvent::Given,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn tag(&self) -> &'static str {
+        match self {
+            ConsentEvent::Asked => Self::TAGS[0],
+            ConsentEvent::Given => Self::TAGS[1],
+            ConsentEvent::Refused { .. } => Self::TAGS[2],
+            ConsentEvent::Withdrawn => Self::TAGS[3],
+        }
+    }
 }
 
 /// The counts by kind and outcome.
@@ -67,6 +113,9 @@ impl Engine {
         if let Event::Decided(decided) = event {
             tracing::warn!("administration: {} officers decided what follows", decided.officers.len());
         }
+        if let Some(word) = ConsentEvent::of(event) {
+            return self.tell_of_consent(&word);
+        }
         let Some(act) = event.act() else { return };
         let outcome = if act.tightens() {
             tracing::info!("administration: {act}");
@@ -76,6 +125,25 @@ impl Engine {
             Outcome::Loosened
         };
         self.count_act(act.deed.tag(), outcome);
+    }
+
+    /// A user who says no was asked for something that they do not want, so somebody should look.
+    fn tell_of_consent(&self, event: &ConsentEvent<'_>) {
+        if let ConsentEvent::Refused { user, wallet, ticket } = event {
+            tracing::warn!(
+                "user {user:?} refused a proposed transaction of wallet {wallet:?}, ticket {}",
+                HEXLOWER.encode(*ticket)
+            );
+        }
+        let mut counts = self.consent_events.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(event.tag()).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// What has become of proposed transactions since the engine was opened, by the audit's name for it.
+    pub fn consent_events(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.consent_events.lock().unwrap_or_else(PoisonError::into_inner);
+        ConsentEvent::TAGS.iter().map(|tag| (*tag, counts.get(tag).copied().unwrap_or(0))).collect()
     }
 
     /// Begins an act of administration, which counts as refused unless it is marked as done. The caller that

@@ -79,6 +79,18 @@ impl Engine {
         Ok(shown.map(|pending| *pending.ticket()).collect())
     }
 
+    /// How many transactions that have a record are in each state. What was withdrawn is not shown, and not counted.
+    pub fn consent_counts(&self) -> Result<Vec<(&'static str, u64)>, EngineError> {
+        let mut counts = ["open", "approved", "refused", "spent", "expired"].map(|name| (name, 0));
+        let records = if self.is_initialised() { self.pending_records()? } else { vec![] };
+        let now = if records.is_empty() { 0 } else { self.now_or_newest()? };
+        for record in records {
+            let name = state_name(&record.value().standing(now));
+            counts.iter_mut().filter(|(state, _)| *state == name).for_each(|(_, count)| *count += 1);
+        }
+        Ok(counts.into())
+    }
+
     /// Whether a transaction has a record that this peer proposed. `None`: anybody.
     pub fn has_ticket(&self, ticket: &TicketId, of: Option<Peer<'_>>) -> Result<bool, EngineError> {
         let now = self.now_or_newest()?;
@@ -147,6 +159,17 @@ impl Engine {
                 .collect(),
             expires: pending.expires(),
         })
+    }
+}
+
+fn state_name(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Open { .. } => "open",
+        Standing::Approved => "approved",
+        Standing::Refused(_) => "refused",
+        Standing::Withdrawn => "withdrawn",
+        Standing::Spent => "spent",
+        Standing::Expired => "expired",
     }
 }
 

@@ -92,6 +92,8 @@ pub struct Engine {
     pendings: kept::Kept<Pending>,
     /// The acts of administration since the engine was opened, done and refused.
     acts: Mutex<acts::Counts>,
+    /// How often each thing happened to proposed transactions, by the audit's name for it.
+    consent_events: Mutex<BTreeMap<&'static str, u64>>,
     /// When the answers of the last minutes left, by what was signed and whose code paid for it.
     answers: Mutex<Recent<(Binding, [u8; 16]), u64>>,
     officers: proposals::Officers,
@@ -132,6 +134,7 @@ impl Engine {
             proposing: Mutex::default(),
             pendings: consents::kept(),
             acts: Mutex::default(),
+            consent_events: Mutex::default(),
             answers: Mutex::new(Recent::new(MAX_ANSWERS)),
             officers: proposals::Officers::new(run),
             pins: Default::default(),

@@ -170,9 +170,22 @@ pub(super) fn administration() -> Answer<Vec<u8>> {
         tracing::error!("the proposed acts cannot be counted: {error}");
         vec![]
     });
-    let proposals = proposals.into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
-    let counted = interface::Administration { acts: host.engine.act_counts(), frozen, proposals };
+    let consents = host.engine.consent_counts().unwrap_or_else(|error| {
+        tracing::error!("the proposed transactions cannot be counted: {error}");
+        vec![]
+    });
+    let counted = interface::Administration {
+        acts: host.engine.act_counts(),
+        frozen,
+        proposals: owned(proposals),
+        consents: owned(consents),
+        consent_events: owned(host.engine.consent_events()),
+    };
     postcard::to_allocvec(&counted).map_err(|_| Rv(CKR_GENERAL_ERROR))
+}
+
+fn owned(counts: Vec<(&'static str, u64)>) -> Vec<(String, u64)> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
 }
 
 /// Closes the engine.

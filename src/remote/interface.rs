@@ -76,15 +76,36 @@ pub struct Administration {
     pub frozen: Vec<(String, u64)>,
     /// How many proposed acts are in each state, by the state's name.
     pub proposals: Vec<(String, u64)>,
+    /// How many proposed transactions are in each state, by the state's name.
+    pub consents: Vec<(String, u64)>,
+    /// What has become of proposed transactions since the module was opened, by the audit's name for it.
+    pub consent_events: Vec<(String, u64)>,
 }
 
 impl Administration {
     fn decode(bytes: &[u8]) -> Administration {
-        let Ok((acts, rest)) = postcard::take_from_bytes(bytes) else { return Administration::default() };
-        let Ok((frozen, rest)) = postcard::take_from_bytes(rest) else {
-            return Administration { acts, ..Administration::default() };
-        };
-        Administration { acts, frozen, proposals: postcard::from_bytes(rest).unwrap_or_default() }
+        let mut rest = bytes;
+        Administration {
+            acts: next_of(&mut rest),
+            frozen: next_of(&mut rest),
+            proposals: next_of(&mut rest),
+            consents: next_of(&mut rest),
+            consent_events: next_of(&mut rest),
+        }
+    }
+}
+
+/// The next field. Empty if there is none: then none follows either.
+fn next_of<T: Default + serde::de::DeserializeOwned>(rest: &mut &[u8]) -> T {
+    match postcard::take_from_bytes(rest) {
+        Ok((field, after)) => {
+            *rest = after;
+            field
+        }
+        Err(_) => {
+            *rest = &[];
+            T::default()
+        }
     }
 }
 
@@ -256,23 +277,31 @@ mod tests {
     fn what_is_counted_is_read_of_an_older_module_and_of_a_newer_one() {
         let acts = vec![ActCount { act: "pin-lost".into(), outcome: Outcome::Loosened, count: 3 }];
         let frozen = vec![("wallet".to_owned(), 2)];
-        let proposals = vec![("waiting".to_owned(), 4)];
-        let counted =
-            Administration { acts: acts.clone(), frozen: frozen.clone(), proposals: proposals.clone() };
+        let of = |name: &str, count| vec![(name.to_owned(), count)];
+        let counted = Administration {
+            acts: acts.clone(),
+            frozen: frozen.clone(),
+            proposals: of("waiting", 4),
+            consents: of("open", 5),
+            consent_events: of("consent-given", 6),
+        };
         let bytes = postcard::to_allocvec(&counted).expect("it is written");
         let read = |bytes: &[u8]| {
-            let Administration { acts, frozen, proposals } = Administration::decode(bytes);
-            (acts, frozen, proposals)
+            let Administration { acts, frozen, proposals, consents, consent_events } =
+                Administration::decode(bytes);
+            (acts, frozen, proposals, consents, consent_events)
         };
-        let all = (acts.clone(), frozen.clone(), proposals);
+        let all = (acts.clone(), frozen.clone(), of("waiting", 4), of("open", 5), of("consent-given", 6));
         assert_eq!(read(&bytes), all);
         assert_eq!(read(&[&bytes[..], &[7]].concat()), all, "a newer one gives more");
-        // Older ones give the acts alone, or those and the freezes, and take what they give.
+        // Older ones give the acts alone, or those and the freezes, or the proposed acts, too, and take what they give.
         let oldest = postcard::to_allocvec(&acts).expect("it is written");
-        assert_eq!(read(&oldest), (acts.clone(), vec![], vec![]));
+        assert_eq!(read(&oldest), (acts.clone(), vec![], vec![], vec![], vec![]));
         let older = postcard::to_allocvec(&(&acts, &frozen)).expect("it is written");
-        assert_eq!(read(&older), (acts.clone(), frozen, vec![]));
+        assert_eq!(read(&older), (acts.clone(), frozen.clone(), vec![], vec![], vec![]));
+        let old = postcard::to_allocvec(&(&acts, &frozen, of("waiting", 4))).expect("it is written");
+        assert_eq!(read(&old), (acts.clone(), frozen, of("waiting", 4), vec![], vec![]));
         assert_eq!(postcard::from_bytes::<Vec<ActCount>>(&bytes), Ok(acts));
-        assert_eq!(read(&[]), (vec![], vec![], vec![]));
+        assert_eq!(read(&[]), (vec![], vec![], vec![], vec![], vec![]));
     }
 }

@@ -33,6 +33,8 @@ pub struct Metrics {
     administration: Family<OfAct, Counter>,
     frozen: Family<OfFrozen, Gauge>,
     proposals: Family<OfProposal, Gauge>,
+    consents: Family<OfProposal, Gauge>,
+    consent_events: Family<OfEvent, Counter>,
     connections: Family<OfDoor, Gauge>,
     accepted: Family<OfDoor, Counter>,
     refused: Family<RefusedPeer, Counter>,
@@ -184,6 +186,11 @@ struct OfProposal {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfEvent {
+    event: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfDirection {
     direction: &'static str,
 }
@@ -220,6 +227,8 @@ impl Metrics {
             administration: Family::default(),
             frozen: Family::default(),
             proposals: Family::default(),
+            consents: Family::default(),
+            consent_events: Family::default(),
         };
         registry.register("connections", "Connections that are there", metrics.connections.clone());
         registry.register("connections_accepted", "Connections that peers opened", metrics.accepted.clone());
@@ -282,6 +291,16 @@ impl Metrics {
             "Acts that were proposed to officers, by state, until their texts expire",
             metrics.proposals.clone(),
         );
+        registry.register(
+            "consents",
+            "Transactions that were proposed to users, by state, while they have a record",
+            metrics.consents.clone(),
+        );
+        registry.register(
+            "consent_events",
+            "What became of proposed transactions: asked, given, refused by a user, withdrawn",
+            metrics.consent_events.clone(),
+        );
         Metrics { registry, ..metrics }
     }
 
@@ -316,7 +335,8 @@ impl Metrics {
     }
 
     /// The module counts these. Here they are only copied.
-    fn take_over(&self, Administration { acts, frozen, proposals }: &Administration) {
+    fn take_over(&self, counted: &Administration) {
+        let Administration { acts, frozen, proposals, consents, consent_events } = counted;
         for ActCount { act, outcome, count } in acts {
             let of = OfAct { act: act.clone(), outcome: outcome.name() };
             let shown = self.administration.get_or_create_owned(&of);
@@ -326,13 +346,19 @@ impl Metrics {
             let shown = self.frozen.get_or_create_owned(&OfFrozen { what: what.clone() });
             shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
-        // The module could not count them: a number from before would hide that.
-        if proposals.is_empty() {
-            self.proposals.clear();
+        for (shown, counted) in [(&self.proposals, proposals), (&self.consents, consents)] {
+            // The module could not count them: a number from before would hide that.
+            if counted.is_empty() {
+                shown.clear();
+            }
+            for (state, count) in counted {
+                let shown = shown.get_or_create_owned(&OfProposal { state: state.clone() });
+                shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
+            }
         }
-        for (state, count) in proposals {
-            let shown = self.proposals.get_or_create_owned(&OfProposal { state: state.clone() });
-            shown.set(i64::try_from(*count).unwrap_or(i64::MAX));
+        for (event, count) in consent_events {
+            let shown = self.consent_events.get_or_create_owned(&OfEvent { event: event.clone() });
+            shown.inc_by(count.saturating_sub(shown.get()));
         }
     }
 

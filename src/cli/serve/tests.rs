@@ -92,7 +92,9 @@ impl Boundary for Breaking {
         // The first of two is thawed at the end.
         let frozen = vec![("wallet".into(), 2_u64.saturating_sub(count)), ("user".into(), 1)];
         let proposals = vec![("waiting".into(), count), ("due".into(), 1)];
-        Administration { acts, frozen, proposals }
+        let consents = vec![("open".into(), count), ("refused".into(), 1)];
+        let consent_events = vec![("consent-refused".into(), count)];
+        Administration { acts, frozen, proposals, consents, consent_events }
     }
 }
 

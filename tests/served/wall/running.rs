@@ -20,7 +20,7 @@ use harness::module::{assert_rv, report, this_test, ulong};
 
 use super::memory::wait_for;
 use harness::users::{
-    BACKEND, BOUNDARY, Backend, LONG, Serving, WALLET, Wall, behind_the_wall, ended, http, sign_order,
+    BACKEND, BOUNDARY, Backend, LONG, Serving, USER, WALLET, Wall, behind_the_wall, ended, http, sign_order,
 };
 
 fn reload(serving: &mut Serving) {
@@ -172,6 +172,62 @@ fn acts_that_wait_for_officers_are_in_the_metrics() {
             let act = raw.attribute(session, draft, CKA_VALUE).expect("it has a text");
             let proposal = [class, (CKA_TOKEN, vec![CK_TRUE]), (CKA_VALUE, act)];
             raw.create(session, &proposal).expect("the administrator proposes");
+        }
+    });
+}
+
+#[test]
+fn transactions_that_wait_for_their_users_are_in_the_metrics_and_a_users_refusal_is_in_the_log() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let serving = wall.serve();
+            let customer = wall.set_up_wallet();
+            let _psbt = customer.order(wall, &customer.code());
+            let metrics = || {
+                http(&wall.path("run/monitoring.sock"), "GET /metrics HTTP/1.1\r\n\r\n").expect("it serves")
+            };
+            let has = |line: &str| {
+                let metrics = metrics();
+                assert!(metrics.lines().any(|shown| shown == line), "{line} is not in\n{metrics}");
+            };
+            has("countersign_consents{state=\"open\"} 0");
+            has("countersign_consent_events_total{event=\"consent-asked\"} 0");
+            let proposed = wall.run(BACKEND, "propose");
+            has("countersign_consents{state=\"open\"} 1");
+            has("countersign_consent_events_total{event=\"consent-asked\"} 1");
+            let _ = wall.run(BACKEND, "refuse");
+            has("countersign_consents{state=\"open\"} 0");
+            has("countersign_consents{state=\"refused\"} 1");
+            has("countersign_consent_events_total{event=\"consent-refused\"} 1");
+            has("countersign_consent_events_total{event=\"consent-given\"} 0");
+            let log = serving.log();
+            let ticket = proposed.value("ticket");
+            let told =
+                |line: &str| line.contains("WARN") && line.contains(ticket) && line.contains("refused a");
+            assert!(log.lines().any(told), "{log}");
+            assert!(serving.stop().success());
+        }
+        role => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let session = raw.read_write();
+            assert_rv!(raw.login(session, CKU_USER, wall.given("user.pin").as_bytes()), CKR_OK);
+            let class = (CKA_CLASS, ulong(CKO_COUNTERSIGN_PROPOSAL));
+            if role == "propose" {
+                let psbt = data_encoding::HEXLOWER.decode(wall.given("psbt").as_bytes()).expect("hex");
+                let key = raw.wallet_key(session, WALLET);
+                let wallet = raw.attribute(session, key, CKA_ID).expect("it has an id");
+                let of = (CKA_COUNTERSIGN_PROPOSAL_WALLET, wallet);
+                let template = [class, (CKA_TOKEN, vec![CK_TRUE]), (CKA_VALUE, psbt), of];
+                let proposal = raw.create(session, &template).expect("a backend proposes");
+                let ticket = raw.attribute(session, proposal, CKA_ID).expect("it has a ticket");
+                report("ticket", data_encoding::HEXLOWER.encode(&ticket));
+            } else {
+                let proposal = raw.find(session, &[class]).expect("it finds")[0];
+                let word = format!("{USER}:{}", wall.given("code")).into_bytes();
+                let refuse = (CKA_COUNTERSIGN_CONSENT_REFUSE, word);
+                assert_rv!(raw.set_attributes(session, proposal, &[refuse]), CKR_OK);
+            }
         }
     });
 }

@@ -95,6 +95,12 @@ fn acts_of_administration_freezes_and_proposals_are_metrics_by_kind_as_the_modul
             let line = format!("\ncountersign_proposals{{state=\"{state}\"}} {proposals}\n");
             assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
         }
+        for (state, consents) in [("open", count), ("refused", 1)] {
+            let line = format!("\ncountersign_consents{{state=\"{state}\"}} {consents}\n");
+            assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+        }
+        let line = format!("\ncountersign_consent_events_total{{event=\"consent-refused\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
     }
     drop(monitoring);
 }
