@@ -34,7 +34,7 @@ pub(crate) fn next_step(rule: Rule, show: &str) -> String {
             format!("from a program, give right codes of as many users as the policy requires, in one call; {show_policy}")
         }
         Rule::Consent => format!(
-            "propose the transaction, have its users approve it by a means that counts, and sign with the ticket; {show_policy}"
+            "propose the transaction (countersign propose), have its users approve it by a means that counts, and sign with the ticket (countersign sign --ticket); {show_policy}"
         ),
         Rule::ChangePath => {
             "have the wallet software send the change to its next change address, with the derivation of this wallet; if the \

@@ -26,7 +26,8 @@ use crate::wallet;
 ///
 /// The boundary checks the transaction as for a signature and writes what it does: a statement for each user. Nothing is signed and no
 /// code is needed. Once enough users have approved ("countersign proposal approve"), the ticket signs this transaction, once ("countersign
-/// sign --ticket"). A proposal is open for ten minutes.
+/// sign --ticket"). A proposal is open for ten minutes, or for as
+/// long as the policy of the wallet says (proposal_minutes).
 #[derive(Args)]
 pub(crate) struct Propose {
     /// The wallet that pays

@@ -318,7 +318,7 @@ fn reason(number: u64) -> Option<(&'static str, &'static str)> {
         ),
         v::CS_CONSENT_REFUSED_ROOM => (
             "too many transactions of this wallet or backend are proposed; nothing was proposed",
-            "withdraw some (countersign proposal list, countersign proposal withdraw), or wait: each expires after ten minutes",
+            "withdraw some (countersign proposal list, countersign proposal withdraw), or wait until some expire",
         ),
         v::CS_CONSENT_REFUSED_UNKNOWN => (
             "there is no such proposal any more; no code was looked at",
