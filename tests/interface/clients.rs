@@ -34,6 +34,11 @@ fn pykcs11_door1() {
 }
 
 #[test]
+fn pykcs11_ticket() {
+    run_client("pykcs11_ticket.py");
+}
+
+#[test]
 fn pkcs11_tool_door2() {
     run_client("pkcs11_tool_door2.py");
 }
