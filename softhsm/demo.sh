@@ -27,11 +27,13 @@ main() {
     make_transactions
     sign_transaction
     show_a_thief
+    show_a_proposal
     show_a_rogue
     show_a_freeze
     show_a_changed_library
     heading "Done"
-    say "One code signed one transaction. Countersign refused everything else."
+    say "A code of alice signed what the backend sent with it, within the limits, and nothing once the policy asked for more. What she"
+    say "approved was signed as the boundary stated it. Countersign refused everything else."
 }
 
 prepare() {
@@ -262,12 +264,69 @@ show_a_thief() {
     "$python" -B "$root/softhsm/demo_no_code.py" "$COUNTERSIGN_MODULE" treasury "$dir/theft.psbt" "$dir/user.pin"
     say "Logging in with the SO's PIN through the backend's socket:"
     fails --json user list --so-pin-file "$dir/so.pin"
+
+    heading "12. This works: alice types a fresh code for her next payment, and the thief signs the theft with it"
+    say "A code proves that she is there, not what she agrees to. The wallet's limits are what bounds the loss:"
+    fresh_code alice "$signing"
+    COUNTERSIGN_CODE=$code countersign sign --wallet treasury --user alice \
+        --in "$dir/theft.psbt" --out "$dir/stolen.psbt" --user-pin-file "$dir/user.pin"
+    rm "$dir/stolen.psbt"
+    say "More than the limit is refused all the same:"
+    pay=70000000 psbt make --out "$dir/greedy.psbt" --base64
+    fails --json propose --wallet treasury --in "$dir/greedy.psbt" --user-pin-file "$dir/user.pin"
+}
+
+# fresh_code NAME LAST: waits until there is a code after the step LAST within the module's window, sets it as `code`, and its step.
+fresh_code() {
+    step=$(($2 + 1))
+    while [ "$(step_now)" -lt "$((step - 1))" ]; do
+        sleep 0.2
+    done
+    [ "$(step_now)" -le "$step" ] || step=$(step_now)
+    code=$(code_of_step "$1" "$step")
+}
+
+show_a_proposal() {
+    local ticket
+    heading "13. The backend proposes a transaction instead. The boundary says what it does, and alice approves that statement"
+    psbt make --out "$dir/proposed.psbt" --base64
+    psbt make --out "$dir/swapped.psbt" --base64
+    ticket=$(countersign --json propose --wallet treasury --in "$dir/proposed.psbt" --user-pin-file "$dir/user.pin" |
+        "$python" -c 'import json, sys; print(json.load(sys.stdin)["proposal"]["ticket"])')
+    countersign proposal show "$ticket" --user-pin-file "$dir/user.pin"
+    say "Signing before she has approved:"
+    by_ticket_refused "$ticket" proposed CKR_COUNTERSIGN_PENDING
+    fresh_code alice "$step"
+    COUNTERSIGN_CODE=$code countersign proposal approve "$ticket" --user alice --user-pin-file "$dir/user.pin" 2>/dev/null
+    say "The thief swaps the transaction under her ticket:"
+    by_ticket_refused "$ticket" swapped CKR_PIN_INCORRECT
+    say "and signs another one with the code that approved:"
+    COUNTERSIGN_CODE=$code refused alice CKR_PIN_INCORRECT
+    say "What she read is what is signed, once:"
+    countersign sign --wallet treasury --ticket "$ticket" \
+        --in "$dir/proposed.psbt" --out "$dir/approved.psbt" --user-pin-file "$dir/user.pin"
+    say "The boundary keeps that. But here the backend drew the page, so a thief could have shown her something else, and used the code"
+    say "as in 12. A screen that the backend does not draw makes it consent (docs/decisions/0011). From an amount on, the policy can ask"
+    say "for that. Then the thief's way of 12 is refused:"
+    as_administrator
+    countersign wallet set treasury --max-transaction-sat 60000000 --max-fee-sat 20000 \
+        --consent-from-sat 10000000 --consent-by device --so-pin-file "$dir/so.pin" >/dev/null
+    as_backend
+    fresh_code alice "$step"
+    COUNTERSIGN_CODE=$code refused alice CKR_COUNTERSIGN_POLICY
+}
+
+# by_ticket_refused TICKET NAME RV
+by_ticket_refused() {
+    fails --json sign --wallet treasury --ticket "$1" --in "$dir/$2.psbt" --out "$dir/stolen.psbt" --user-pin-file "$dir/user.pin"
+    grep -Eq "\"rv\": *\"$3\"" <<<"$answer" || fail "the refusal is not $3: $answer" "this is a defect of Countersign; report it"
+    [ ! -e "$dir/stolen.psbt" ] || fail "the refusal left an output file" "this is a defect of Countersign; report it"
 }
 
 # The commands that write an act write it where they run.
 show_a_rogue() {
     cd "$dir"
-    heading "12. The administrator turns against everybody, knows every PIN, and enrols a user with a phone of their own"
+    heading "14. The administrator turns against everybody, knows every PIN, and enrols a user with a phone of their own"
     as_administrator
     enrol mallory >"$dir/mallory.enrolled"
     COUNTERSIGN_CODE=$(code_of_step mallory "$(step_now)") countersign user confirm mallory --so-pin-file "$dir/so.pin"
@@ -280,7 +339,7 @@ show_a_rogue() {
     act=$("$python" -c 'import json, sys; print(json.load(sys.stdin)["error"]["act_file"])' <<<"$answer")
     [ -s "$act" ] || fail "no act was written for the officers" "this is a defect of Countersign; report it"
 
-    heading "13. The officers get that act by mail, and read it. The administrator has a friend among them"
+    heading "15. The officers get that act by mail, and read it. The administrator has a friend among them"
     countersign act show "$act"
     say "Olga signs:"
     sign_act olga "$act"
@@ -316,7 +375,7 @@ mallory_signs_nothing() {
 }
 
 show_a_freeze() {
-    heading "14. One officer freezes the wallet, without any PIN. From then on no code is even looked at"
+    heading "16. One officer freezes the wallet, without any PIN. From then on no code is even looked at"
     act=$(countersign --json act draft "freeze wallet treasury" |
         "$python" -c 'import json, sys; print(json.load(sys.stdin)["act"]["file"])')
     sign_act ona "$act"
@@ -329,7 +388,7 @@ show_a_freeze() {
 }
 
 show_a_changed_library() {
-    heading "15. The administrator changes a byte of the library, inside the boundary"
+    heading "17. The administrator changes a byte of the library, inside the boundary"
     stop_boundary
     printf 'x' >>"$dir/release/libcountersign.so"
     fails --json --config "$inside" serve
