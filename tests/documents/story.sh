@@ -71,6 +71,29 @@ END
     "$PYTHON" -B part.py
 }
 
+# proposal: the block is part of such a program. The wallet is of a user of its own, who has codes left.
+proposal() {
+    local code
+    rm "$STORY/last"
+    countersign user add bob
+    countersign user confirm bob
+    countersign wallet create savings --network signet --user bob --max-transaction-sat 50000000 --max-fee-sat 20000
+    payment savings proposed.psbt
+    base64 -d proposed.psbt >proposed.bin
+    code=$("$SOURCES/tests/documents/next_code.sh")
+    {
+        sed -n '/^import pathlib/,/^session.login/p' part.py
+        cat <<'END'
+(key,) = session.findObjects([(PyKCS11.CKA_CLASS, PyKCS11.CKO_PRIVATE_KEY), (PyKCS11.CKA_LABEL, "savings")])
+psbt = pathlib.Path("proposed.bin").read_bytes()
+END
+        sed "s/123456/$code/"
+        echo 'assert len(signed) > len(psbt), "it is signed"'
+        echo 'assert "pay 0.00040000 BTC to " in statements and "fee 0.00001000 BTC" in statements, statements'
+    } >proposed.py
+    "$PYTHON" -B proposed.py
+}
+
 # release: lays the test build out as reproduce.sh leaves a release.
 release() {
     mkdir release
