@@ -432,7 +432,7 @@ mod tests {
             .filter_map(|line| line.split_whitespace().nth(1)?.strip_prefix("0x")?.strip_suffix("UL"))
             .map(|number| u64::from_str_radix(number, 16).expect("hexadecimal"))
             .collect();
-        assert_eq!(numbers.len(), 9);
+        assert!(numbers.len() >= 13, "{numbers:?}");
         for number in numbers {
             let (why, next) = reason(number).unwrap_or_else(|| panic!("{number:#x} has no words"));
             assert!(why.contains("nothing was") || why.contains("no code was"), "{why}");
