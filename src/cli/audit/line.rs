@@ -109,8 +109,11 @@ Every line is one JSON object:
               a user approves
   ticket      of a transaction that waits for its users
   peer        who proposed the transaction
+  device, address
+              name of the device by which a user said it, and the address
+              whose key signed; text is then what the device showed
   officers    public keys (hex) of those who signed, vetoed or agreed
-  signature   the officer's, in minisign's format
+  signature   the officer's, in minisign's format; or the device's
   waiting     proposed acts for which time counted as delay
   because     what has changed since an act was written that is void now
   previous    head of the line before; head: head of this one (hex)
