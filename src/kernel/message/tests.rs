@@ -129,12 +129,41 @@ fn consent_device_wrong_a_signature_is_over_one_text_and_by_the_key_of_one_addre
             assert!(of_other_kind || refused == SignatureError::Wrong, "{other}: {refused:?}");
         }
     }
-    // Keys that come with a signature prove nothing: this is by the key of another address.
+    // A vector of BIP 322 for just this.
     let [_, message, signature] = RIGHT[9];
     assert_eq!(
         verify("bc1qx3f9s3scavc92s3g2fhwzqzn7qucd37ez03jpf", message, signature),
         Err(SignatureError::Wrong)
     );
+}
+
+/// Somebody else's key, which signs just what the key of the address would have to sign. Crate `bip322` took that until its release 0.0.11.
+#[test]
+fn consent_device_wrong_a_key_that_comes_with_a_signature_is_that_of_the_address() {
+    let secp = Secp256k1::new();
+    let message = "approve: ";
+    let signed_by = |secret: u8, challenge: &SigningAddress| {
+        let secret = SecretKey::from_slice(&[secret; 32]).expect("a key");
+        let key = secret.public_key(&secp);
+        let spent = TxOut { value: Amount::ZERO, script_pubkey: challenge.address.script_pubkey() };
+        let to_sign = to_sign(message, spent);
+        let digest = SighashCache::new(&to_sign)
+            .p2wpkh_signature_hash(0, &wpkh(&key), Amount::ZERO, EcdsaSighashType::All)
+            .expect("it has an input");
+        let signature = secp.sign_ecdsa(&Message::from_digest(digest.to_byte_array()), &secret);
+        let witness = Witness::p2wpkh(&ecdsa::Signature::sighash_all(signature), &key);
+        challenge.verify(message, &BASE64.encode(&bitcoin::consensus::serialize(&witness)), &secp)
+    };
+    let owner =
+        bitcoin::CompressedPublicKey(SecretKey::from_slice(&[1; 32]).expect("a key").public_key(&secp));
+    for of_owner in [
+        Address::p2wpkh(&owner, bitcoin::Network::Bitcoin),
+        Address::p2shwpkh(&owner, bitcoin::Network::Bitcoin),
+    ] {
+        let challenge = address(&of_owner.to_string());
+        assert_eq!(signed_by(1, &challenge), Ok(()), "{challenge}");
+        assert_eq!(signed_by(2, &challenge), Err(SignatureError::Wrong), "{challenge}");
+    }
 }
 
 #[test]
