@@ -29,6 +29,7 @@ pub mod name;
 pub mod network;
 pub mod officer;
 pub mod otp;
+pub mod passkey;
 pub mod pin;
 pub mod policy;
 pub mod proposal;

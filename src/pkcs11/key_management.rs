@@ -146,7 +146,7 @@ fn new_user(template: &[&TemplateEntry]) -> Answer<NewUser> {
             period: period.unwrap_or(30),
         },
         Some(HOTP) => {
-            expect(digits.is_none_or(|digits| digits == HotpKey::DIGITS.into()))?;
+            expect(digits.is_none_or(|digits| digits == u64::from(HotpKey::DIGITS)))?;
             expect(hash == OtpHash::Sha1 && period.is_none())?;
             NewFactor::Hotp
         }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run.sh [SECONDS] [TARGET…]: fuzzes each target, by default for a minute. `psbt` takes a PSBT the whole way, with the testkit as
 # seeds. `frames` takes the bytes that come over a connection. `acts` takes the text of an act,
-# and `statements` that of a statement.
+# `statements` that of a statement, and `passkeys` the answer of a passkey.
 #
 # It needs cargo-fuzz (cargo install cargo-fuzz). Stable Rust will do: there is no sanitizer, because the fuzzed code is safe
 # Rust. Findings are in target/fuzz/artifacts.
@@ -9,7 +9,7 @@ set -euo pipefail
 
 seconds=${1:-60}
 targets=("${@:2}")
-[ "${#targets[@]}" -gt 0 ] || targets=(psbt frames acts statements)
+[ "${#targets[@]}" -gt 0 ] || targets=(psbt frames acts statements passkeys)
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$folder/../../target/fuzz
 mkdir -p "$target/artifacts"

@@ -1,18 +1,21 @@
 //! Writes the seed corpora: for `psbt` every PSBT of the testkit, after the byte of its script type; for
-//! `frames` the bytes that a client sends; for `acts` and `statements` their golden texts.
+//! `frames` the bytes that a client sends; for `acts` and `statements` their golden texts; for `passkeys`
+//! the published answers as pages send them.
 //!
-//! `cargo run --example fuzz-seeds FOLDER` makes `FOLDER/psbt`, `FOLDER/frames`, `FOLDER/acts` and `FOLDER/statements`.
+//! `cargo run --example fuzz-seeds FOLDER` makes a folder for each of them.
 
 use std::path::Path;
 use std::{env, fs};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
 
 fn main() {
     let to = env::args_os().nth(1).expect("usage: fuzz-seeds FOLDER");
     psbts(&Path::new(&to).join("psbt"));
     frames(&Path::new(&to).join("frames"));
+    passkeys(&Path::new(&to).join("passkeys"));
     ["acts", "statements"].iter().for_each(|kind| texts(kind, &Path::new(&to).join(kind)));
 }
 
@@ -22,6 +25,34 @@ fn texts(kind: &str, to: &Path) {
     for entry in fs::read_dir(from).expect("the vectors are there") {
         let path = entry.expect("readable").path();
         fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("it can be written");
+    }
+}
+
+fn passkeys(to: &Path) {
+    fs::create_dir_all(to).expect("the folder can be made");
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/webauthn");
+    for entry in fs::read_dir(from).expect("the vectors are there") {
+        let path = entry.expect("readable").path();
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            URL_SAFE_NO_PAD.encode(hex::decode(value.expect("it has it")).expect("hex"))
+        };
+        let asserted = json!({
+            "clientDataJSON": field("client-data"),
+            "authenticatorData": field("authenticator-data"),
+            "signature": field("signature"),
+        });
+        let registered = json!({
+            "clientDataJSON": field("registration-client-data"),
+            "authenticatorData": field("registration-authenticator-data"),
+            "publicKey": field("public-key"),
+        });
+        let name = path.file_stem().expect("a name").to_string_lossy();
+        for (kind, response) in [("assertion", asserted), ("registration", registered)] {
+            let answer = json!({ "id": field("credential-id"), "type": "public-key", "response": response });
+            fs::write(to.join(format!("{name}-{kind}")), answer.to_string()).expect("it can be written");
+        }
     }
 }
 
