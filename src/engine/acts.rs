@@ -58,7 +58,10 @@ impl<'a> ConsentEvent<'a> {
                 PendingStep::SaidByDevice(word) if word.refuses => {
                     ConsentEvent::Refused { user: &word.user, wallet: &step.wallet, ticket: &step.ticket }
                 }
-                PendingStep::SaidByDevice(_) => ConsentEvent::Given,
+                PendingStep::SaidByPasskey(word) if word.refuses => {
+                    ConsentEvent::Refused { user: &word.user, wallet: &step.wallet, ticket: &step.ticket }
+                }
+                PendingStep::SaidByDevice(_) | PendingStep::SaidByPasskey(_) => ConsentEvent::Given,
             }),
             Event::Tried { codes, asked: Asked::Consent(facts), answer: Answer::Signed } => {
                 let user = codes.first().and_then(|code| code.user.as_deref()).unwrap_or_default();

@@ -67,8 +67,10 @@ pub enum Kind {
     FormerUsers = 15,
     /// A transaction that waits for its users' approvals.
     Pending = 16,
-    /// What a user approves with besides the OTP key: devices with screens of their own.
+    /// What a user approves with besides the OTP key: devices with screens of their own, and passkeys.
     Credentials = 17,
+    /// The one page that the store trusts to show its users what a passkey approves.
+    RelyingParty = 18,
 }
 
 impl Kind {
@@ -92,6 +94,7 @@ impl Kind {
             15 => Kind::FormerUsers,
             16 => Kind::Pending,
             17 => Kind::Credentials,
+            18 => Kind::RelyingParty,
             _ => return None,
         })
     }

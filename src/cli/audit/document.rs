@@ -9,7 +9,7 @@ use countersign::kernel::digest_key::DigestMechanisms;
 use countersign::kernel::freeze::{Freeze, Freezer};
 use countersign::kernel::otp::OtpHash;
 use countersign::kernel::utc::to_iso;
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -73,20 +73,33 @@ pub(super) fn to_json(document: &Document) -> Value {
         } }),
         Document::Council(text) => json!({ "officers": { "text": text } }),
         Document::Credentials(CredentialsDocument { user, key_id, credentials }) => {
-            let devices =
-                credentials.iter().map(|CredentialDocument::Device { name, network, address, since }| {
-                    json!({
+            let (mut devices, mut passkeys) = (Vec::new(), Vec::new());
+            for credential in credentials {
+                match credential {
+                    CredentialDocument::Device { name, network, address, since } => devices.push(json!({
                         "name": name,
                         "network": network.name(),
                         "address": address,
                         "since": since,
                         "since_utc": to_iso(*since),
-                    })
-                });
+                    })),
+                    CredentialDocument::Passkey { name, id, public_key, is_shared, since } => {
+                        passkeys.push(json!({
+                            "name": name,
+                            "id": BASE64URL_NOPAD.encode(id),
+                            "public_key": BASE64URL_NOPAD.encode(public_key),
+                            "shared": is_shared,
+                            "since": since,
+                            "since_utc": to_iso(*since),
+                        }));
+                    }
+                }
+            }
             json!({ "credentials": {
                 "user": user,
                 "otp_key": HEXLOWER.encode(key_id),
-                "devices": devices.collect::<Vec<_>>(),
+                "devices": devices,
+                "passkeys": passkeys,
             } })
         }
         Document::CountingUser(CountingUserDocument { name, issuer, key_id, digits, confirmed }) => {
@@ -176,14 +189,27 @@ pub(super) fn to_text(document: &Document) -> String {
         ],
         Document::Council(council) => vec![("officers", council.trim_end().into())],
         Document::Credentials(CredentialsDocument { user, key_id, credentials }) => {
-            let device =
-                |CredentialDocument::Device { name, network, address, since }: &CredentialDocument| {
-                    format!("{name}: {} {address}, since {}", network.name(), to_iso(*since))
-                };
+            let (mut devices, mut passkeys) = (Vec::new(), Vec::new());
+            for credential in credentials {
+                match credential {
+                    CredentialDocument::Device { name, network, address, since } => {
+                        devices.push(format!(
+                            "{name}: {} {address}, since {}",
+                            network.name(),
+                            to_iso(*since)
+                        ));
+                    }
+                    CredentialDocument::Passkey { name, id, since, .. } => {
+                        let id = BASE64URL_NOPAD.encode(id);
+                        passkeys.push(format!("{name}: {id}, since {}", to_iso(*since)));
+                    }
+                }
+            }
             vec![
                 ("user", user.clone()),
                 ("OTP key", hex(key_id)),
-                ("devices", credentials.iter().map(device).collect::<Vec<_>>().join("\n")),
+                ("devices", devices.join("\n")),
+                ("passkeys", passkeys.join("\n")),
             ]
         }
     };

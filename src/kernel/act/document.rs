@@ -128,6 +128,19 @@ pub enum CredentialDocument {
         /// When it was registered, Unix time in seconds.
         since: u64,
     },
+    /// A passkey. Its counter is no document's: it changes with every use.
+    Passkey {
+        /// Its name among the user's.
+        name: String,
+        /// The credential id.
+        id: Vec<u8>,
+        /// The key: a SubjectPublicKeyInfo in DER.
+        public_key: Vec<u8>,
+        /// Whether it may be kept on several devices.
+        is_shared: bool,
+        /// When it was registered, Unix time in seconds.
+        since: u64,
+    },
 }
 
 /// A wallet.

@@ -8,7 +8,6 @@ use super::{Act, KeyId, NewDevice, Present, Refused, Target, UserId, WalletChang
 use crate::act::RecordedAct;
 use crate::act::class::Class;
 use crate::audit::{DecidedAct, Event};
-use crate::credential::Credential;
 use crate::digest_key::{DigestKey, DigestKeyRecord};
 use crate::key::{KeyChange, KeyTerms};
 use crate::motion::{
@@ -119,7 +118,7 @@ fn act_of(proposal: &Proposal, council: &Council) -> Result<Act, Refused> {
         Motion::Thaw { what, .. } => Act::Thaw(target(what)),
         Motion::Freeze { what } => Act::Freeze(target(what)),
         Motion::DeviceAdd(add) => {
-            let Credential::Device(address) = &add.new.credential;
+            let address = &add.new.address;
             let (network, address) = (address.network(), address.to_string());
             let (user, name) = (add.user.clone(), add.new.name.clone());
             Act::AddDevice(NewDevice { user, name, network, address })

@@ -44,6 +44,31 @@ pub enum PendingStep {
     Withdrawn,
     /// A user approved or refused it by a device with a screen of its own.
     SaidByDevice(Box<DeviceWord>),
+    /// A user approved or refused it by a passkey.
+    SaidByPasskey(Box<PasskeyWord>),
+}
+
+/// A user's word by a passkey, with all that anybody needs to verify the assertion again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasskeyWord {
+    /// The user.
+    pub user: String,
+    /// The enrolment.
+    pub enrolment: OtpKeyId,
+    /// What exactly was approved or refused.
+    pub digest: [u8; 32],
+    /// Whether it was refused.
+    pub refuses: bool,
+    /// The passkey's name among the user's.
+    pub passkey: String,
+    /// The key that signed: a SubjectPublicKeyInfo in DER.
+    pub public_key: Vec<u8>,
+    /// The client data, as JSON. It names the page.
+    pub client_data: Vec<u8>,
+    /// The authenticator data.
+    pub authenticator_data: Vec<u8>,
+    /// The signature over both.
+    pub signature: Vec<u8>,
 }
 
 /// A user's word by a device, with all that anybody needs to verify the signature again.
@@ -75,6 +100,8 @@ impl PendingStep {
             PendingStep::Withdrawn => "consent-withdrawn",
             PendingStep::SaidByDevice(word) if word.refuses => "consent-refused",
             PendingStep::SaidByDevice(_) => "consent-given",
+            PendingStep::SaidByPasskey(word) if word.refuses => "consent-refused",
+            PendingStep::SaidByPasskey(_) => "consent-given",
         }
     }
 }

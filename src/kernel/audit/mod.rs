@@ -8,7 +8,7 @@ mod event;
 pub mod in_force;
 mod link;
 
-pub use consent::{ConsentFacts, ConsentStep, DeviceWord, PendingStep};
+pub use consent::{ConsentFacts, ConsentStep, DeviceWord, PasskeyWord, PendingStep};
 pub use event::{
     Answer, Asked, DecidedAct, DigestFacts, Event, Fate, OfficerSignature, ProposalStep, Step,
     TransactionFacts, TriedCode, UnknownAnswer, Void,

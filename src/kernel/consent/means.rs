@@ -9,7 +9,7 @@ use crate::factor::{FactorKind, Shown};
 /// | number | means |
 /// |---|---|
 /// | 1 to 31 | a code of this factor, brought by a backend |
-/// | 32 | reserved for a passkey |
+/// | 32 | a passkey |
 /// | 33 | a device with a screen of its own |
 /// | 64 and more | reserved for codes that are typed where no backend sees them: 64 and the number of the factor |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,10 +17,13 @@ use crate::factor::{FactorKind, Shown};
 pub enum Means {
     /// A code, brought by a backend.
     Code(FactorKind),
+    /// The signature of a passkey.
+    Passkey,
     /// The signature of a device with a screen of its own.
     Device,
 }
 
+const PASSKEY: u8 = 32;
 const DEVICE: u8 = 33;
 
 impl Means {
@@ -28,6 +31,7 @@ impl Means {
     pub const fn shown(self) -> Option<Shown> {
         match self {
             Means::Code(_) => None,
+            Means::Passkey => Some(Shown::Passkey),
             Means::Device => Some(Shown::Device),
         }
     }
@@ -36,6 +40,7 @@ impl Means {
     pub const fn name(self) -> &'static str {
         match self {
             Means::Code(kind) => kind.name(),
+            Means::Passkey => "passkey",
             Means::Device => "device",
         }
     }
@@ -45,6 +50,7 @@ impl From<Means> for u8 {
     fn from(means: Means) -> u8 {
         match means {
             Means::Code(kind) => kind as u8,
+            Means::Passkey => PASSKEY,
             Means::Device => DEVICE,
         }
     }
@@ -60,6 +66,7 @@ impl TryFrom<u8> for Means {
 
     fn try_from(number: u8) -> Result<Means, UnknownMeans> {
         match number {
+            PASSKEY => Ok(Means::Passkey),
             DEVICE => Ok(Means::Device),
             number => FactorKind::of_number(number).map(Means::Code).ok_or(UnknownMeans),
         }
@@ -76,11 +83,12 @@ mod tests {
             (Means::Code(FactorKind::Totp), 1),
             (Means::Code(FactorKind::Ticket), 2),
             (Means::Code(FactorKind::Hotp), 3),
+            (Means::Passkey, 32),
             (Means::Device, 33),
         ] {
             assert_eq!((u8::from(means), Means::try_from(number)), (number, Ok(means)));
         }
         let known = (0..=u8::MAX).filter(|number| Means::try_from(*number).is_ok());
-        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 33], "none else has a number yet");
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 32, 33], "none else has a number yet");
     }
 }

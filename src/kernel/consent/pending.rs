@@ -254,8 +254,8 @@ impl Pending {
         self.statement.wallet == *wallet && self.binding == *binding && self.epoch == epoch
     }
 
-    /// Adds a user's approval. A second one of the same user changes nothing, unless only this one is by a means that shows what is
-    /// approved.
+    /// Adds a user's approval. Of several of the same user, the last one by a means that shows what is approved counts, or else the first
+    /// one.
     pub(crate) fn approve(&self, user: &UserId, means: Means, now: u64) -> Result<Pending, ConsentError> {
         let by = self.check_takes_word_of(user, now)?;
         if let Some(asks) = &self.asks
@@ -266,7 +266,7 @@ impl Pending {
         let mut next = self.clone();
         match next.approvals.iter_mut().find(|given| given.by == by) {
             None => next.approvals.push(Given { by, means, at: now }),
-            Some(given) if given.means.shown().is_none() && means.shown().is_some() => {
+            Some(given) if means.shown().is_some() && means != given.means => {
                 *given = Given { by, means, at: now };
             }
             Some(_) => {}

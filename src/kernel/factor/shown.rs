@@ -7,16 +7,19 @@ use core::str::FromStr;
 pub enum Shown {
     /// A device with a screen of its own, which signs what it shows.
     Device,
+    /// A passkey, asked by the one page that the store trusts to show what it signs.
+    Passkey,
 }
 
 impl Shown {
     /// All of them.
-    pub const ALL: [Shown; 1] = [Shown::Device];
+    pub const ALL: [Shown; 2] = [Shown::Device, Shown::Passkey];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Shown::Device => "device",
+            Shown::Passkey => "passkey",
         }
     }
 }

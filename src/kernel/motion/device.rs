@@ -3,6 +3,7 @@
 use super::TextError;
 use super::check::says;
 use crate::credential::{Credential, Credentials, NamedCredential};
+use crate::message::SigningAddress;
 use crate::name::{UserId, check_user_name};
 use crate::text::{Reader, quote, unquote};
 
@@ -23,11 +24,11 @@ pub struct Device {
     /// The name.
     pub name: String,
     /// The address whose key signs.
-    pub credential: Credential,
+    pub address: SigningAddress,
 }
 
 impl DeviceAdd {
-    /// The act that makes the last of `next` a device of the user beside the `old` ones.
+    /// The act that makes the last of `next` a device of the user beside the `old` ones. It says nothing of passkeys, which it leaves alone.
     pub(crate) fn between(old: &Credentials, next: &Credentials) -> DeviceAdd {
         let mut devices = DeviceAdd::devices(next);
         let new = devices.pop().expect("whoever has one more has one");
@@ -35,18 +36,19 @@ impl DeviceAdd {
     }
 
     pub(crate) fn devices(credentials: &Credentials) -> Vec<Device> {
-        let device = |NamedCredential { name, credential, .. }: &NamedCredential| Device {
-            name: name.clone(),
-            credential: credential.clone(),
+        let device = |NamedCredential { name, credential, .. }: &NamedCredential| match credential {
+            Credential::Device(address) => Some(Device { name: name.clone(), address: address.clone() }),
+            Credential::Passkey(_) => None,
         };
-        credentials.list().iter().map(device).collect()
+        credentials.list().iter().filter_map(device).collect()
     }
 
     pub(super) fn check(&self) -> Result<(), TextError> {
         says(check_user_name(&self.user.name).is_ok(), "a name that nobody can have")?;
         let mut all = Credentials::none_of(self.user.clone());
-        for Device { name, credential } in self.old.iter().chain([&self.new]) {
-            let named = NamedCredential { name: name.clone(), credential: credential.clone(), since: 0 };
+        for Device { name, address } in self.old.iter().chain([&self.new]) {
+            let credential = Credential::Device(address.clone());
+            let named = NamedCredential { name: name.clone(), credential, since: 0 };
             let with = all.with(named, core::iter::empty());
             all = with.map_err(|_| TextError::Says("devices that no user can have together"))?;
         }
@@ -78,8 +80,8 @@ fn read(section: &str) -> Option<Vec<Device>> {
     while reader.has("device ") {
         let (name, rest) = unquote(reader.value("device")?)?;
         let (network, address) = rest.strip_prefix(' ')?.split_once(' ')?;
-        let credential = Credential::device(address, network.parse().ok()?).ok()?;
-        devices.push(Device { name, credential });
+        let address = SigningAddress::parse(address, network.parse().ok()?).ok()?;
+        devices.push(Device { name, address });
     }
     if devices.is_empty() {
         reader.expect("none")?;
@@ -91,7 +93,7 @@ fn read(section: &str) -> Option<Vec<Device>> {
 impl Device {
     /// Name, network and address.
     pub(super) fn print(&self) -> String {
-        let Credential::Device(address) = &self.credential;
-        format!("{} {} {address}", quote(&self.name), address.network().name())
+        let Device { name, address } = self;
+        format!("{} {} {address}", quote(name), address.network().name())
     }
 }

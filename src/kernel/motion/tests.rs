@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::credential::Credential;
 use crate::digest_key::DigestMechanisms;
+use crate::message::SigningAddress;
 use crate::name::{check_label, check_user_name};
 use crate::network::Network;
 use crate::officer::{Emergency, Officers, Settings};
@@ -64,7 +64,7 @@ pub(crate) fn wallet_set(old: WalletTerms, new: WalletTerms, reach: Option<Raise
 fn device_add(old: &[(&str, &str)]) -> Motion {
     let device = |name: &str, address: &str| Device {
         name: name.into(),
-        credential: Credential::device(address, Network::Mainnet).expect("an address"),
+        address: SigningAddress::parse(address, Network::Mainnet).expect("an address"),
     };
     let old = old.iter().map(|(name, address)| device(name, address)).collect();
     let new = device("ledger", "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4");

@@ -246,4 +246,4 @@ pub enum PasskeyError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

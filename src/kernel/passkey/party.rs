@@ -2,14 +2,20 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+
+use crate::record::Stored;
 
 /// The longest host name, in bytes (RFC 1035).
 const MAX_HOST_LEN: usize = 253;
 
 /// A relying party, by the one origin whose pages may ask for passkeys. Its id is the host of that origin, so a page on another host is
 /// nobody's here, not even one of the same domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A record has the one that a store trusts to show its users what they approve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct RelyingParty {
     origin: String,
     host: String,
@@ -40,6 +46,22 @@ impl RelyingParty {
     /// How authenticators name it.
     pub(super) fn id_hash(&self) -> [u8; 32] {
         Sha256::digest(&self.host).into()
+    }
+}
+
+impl Stored for RelyingParty {}
+
+impl From<RelyingParty> for String {
+    fn from(party: RelyingParty) -> String {
+        party.origin
+    }
+}
+
+impl TryFrom<String> for RelyingParty {
+    type Error = NotAnOrigin;
+
+    fn try_from(origin: String) -> Result<RelyingParty, NotAnOrigin> {
+        RelyingParty::of_origin(&origin)
     }
 }
 
@@ -118,6 +140,11 @@ mod tests {
         ] {
             assert_eq!(RelyingParty::of_origin(wrong), Err(NotAnOrigin), "{wrong}");
         }
+        let party = RelyingParty::of_origin("https://a.example").expect("an origin");
+        let bytes = party.encode();
+        assert_eq!(&bytes[..], b"\x01\x11https://a.example");
+        assert_eq!(RelyingParty::decode(&bytes), Some(party));
+        assert_eq!(RelyingParty::decode(b"\x01\x10http://a.example"), None);
         let long = format!("https://{}.org", ["a"; 125].join("."));
         assert!(RelyingParty::of_origin(&long).is_ok());
         assert!(RelyingParty::of_origin(&format!("{long}.a")).is_err());

@@ -100,6 +100,8 @@ mod tests {
     fn an_amount_and_means_belong_together_and_unknown_means_are_refused_by_their_place() {
         assert_eq!(Consent::parse(None, None), Ok(None));
         assert_eq!(Consent::parse(Some(5), Some(&by(&["device", "device"]))), Ok(Some(consent(5))));
+        let both = Some(Consent { from: 5, by: vec![Shown::Device, Shown::Passkey] });
+        assert_eq!(Consent::parse(Some(5), Some(&by(&["passkey", "device"]))), Ok(both));
         for (from, means) in [(Some(5), None), (None, Some(by(&["device"]))), (Some(5), Some(vec![]))] {
             assert_eq!(Consent::parse(from, means.as_deref()), Err(PolicyError::ConsentIncomplete));
         }
@@ -120,6 +122,7 @@ mod tests {
         assert_eq!(judged(999, 1, &[code]), None);
         assert_eq!(judged(1_000, 1, &[code]), Some(Rule::Consent));
         assert_eq!(judged(1_000, 1, &[device]), None);
+        assert_eq!(judged(1_000, 1, &[Some(Shown::Passkey)]), Some(Rule::Consent), "nobody decided so");
         assert_eq!(judged(1_000, 2, &[device]), Some(Rule::Approvals));
         assert_eq!(judged(1_000, 2, &[device, code]), Some(Rule::Consent));
         assert_eq!(judged(1_000, 2, &[device, code, device]), None);

@@ -2,6 +2,7 @@
 //! The commit of its signature spends it ([`super::way::decide`]).
 
 mod device;
+mod passkey;
 
 use super::administration::Recorded;
 use super::codes::{Codes, Thawed};
@@ -21,6 +22,7 @@ use crate::wallet::Wallet;
 
 pub use crate::consent::Word;
 pub use device::{DeviceError, SignedWord, consent_by_device};
+pub use passkey::{AssertedWord, PasskeyWordError, consent_by_passkey};
 
 /// A transaction that users shall approve.
 pub struct Proposed<'a> {

@@ -10,6 +10,7 @@ use crate::credential::{Credential, Credentials};
 use crate::digest_key::DigestKey;
 use crate::factor::Form;
 use crate::officer::Council;
+use crate::passkey::Passkey;
 use crate::wallet::Wallet;
 
 impl From<&TokenRecord> for Document {
@@ -44,14 +45,20 @@ impl From<&UserRecord> for Document {
 
 impl From<&Credentials> for Document {
     fn from(credentials: &Credentials) -> Document {
-        let documents = credentials.list().iter().map(|named| {
-            let Credential::Device(address) = &named.credential;
-            CredentialDocument::Device {
+        let documents = credentials.list().iter().map(|named| match &named.credential {
+            Credential::Device(address) => CredentialDocument::Device {
                 name: named.name.clone(),
                 network: address.network(),
                 address: address.to_string(),
                 since: named.since,
-            }
+            },
+            Credential::Passkey(Passkey { id, key, counter: _, is_shared }) => CredentialDocument::Passkey {
+                name: named.name.clone(),
+                id: id.as_bytes().to_vec(),
+                public_key: key.to_spki(),
+                is_shared: *is_shared,
+                since: named.since,
+            },
         });
         Document::Credentials(CredentialsDocument {
             user: credentials.user().name.clone(),

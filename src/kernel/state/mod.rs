@@ -41,7 +41,8 @@ pub use budget::{
     BACK_OFF_FIRST, BACK_OFF_FROM, BACK_OFF_MOST, BUDGET, BUDGET_PERIOD, Budget, LOCK_FROM, Locked,
 };
 pub use consent::{
-    Consent, DeviceError, Proposed, SignedWord, Word, consent, consent_by_device, propose, withdraw,
+    AssertedWord, Consent, DeviceError, PasskeyWordError, Proposed, SignedWord, Word, consent,
+    consent_by_device, consent_by_passkey, propose, withdraw,
 };
 pub use former::{FormerUsers, MAX_FORMER};
 pub use keys::KeyRecord;

@@ -4,13 +4,13 @@ mod act;
 
 use countersign::kernel::audit::{
     Answer, Asked, ConsentFacts, ConsentStep, DeviceWord, DigestFacts, Event, Fate, OfficerSignature,
-    PendingStep, ProposalStep, Step, TransactionFacts, TriedCode,
+    PasskeyWord, PendingStep, ProposalStep, Step, TransactionFacts, TriedCode,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::pin::Role;
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The fields that only some events have.
 #[derive(Default, Serialize)]
@@ -99,6 +99,10 @@ pub(super) struct Facts<'a> {
     device: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     address: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passkey: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assertion: Option<Value>,
 }
 
 impl<'a> Facts<'a> {
@@ -226,6 +230,33 @@ impl<'a> Facts<'a> {
                     address: Some(address),
                     text: Some(text),
                     signature: Some(signature),
+                    ..facts
+                }
+            }
+            PendingStep::SaidByPasskey(word) => {
+                let PasskeyWord {
+                    user,
+                    enrolment: _,
+                    digest,
+                    refuses: _,
+                    passkey,
+                    public_key,
+                    client_data,
+                    authenticator_data,
+                    signature,
+                } = &**word;
+                let text = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
+                let assertion = json!({
+                    "public_key": text(public_key),
+                    "client_data": text(client_data),
+                    "authenticator_data": text(authenticator_data),
+                    "signature": text(signature),
+                });
+                Facts {
+                    users: Some(vec![user]),
+                    digest: Some(HEXLOWER.encode(digest)),
+                    passkey: Some(passkey),
+                    assertion: Some(assertion),
                     ..facts
                 }
             }

@@ -4,7 +4,7 @@ use countersign::kernel::act::document::{DocumentDigest, UserDocument};
 use countersign::kernel::act::{Change, Deed, Document, PolicyChange, RecordedAct};
 use countersign::kernel::audit::{
     Answer, Asked, ConsentFacts, ConsentStep, DecidedAct, DeviceWord, DigestFacts, Fate, Head,
-    OfficerSignature, PendingStep, ProposalStep, Step, TransactionFacts, TriedCode, Void,
+    OfficerSignature, PasskeyWord, PendingStep, ProposalStep, Step, TransactionFacts, TriedCode, Void,
 };
 use countersign::kernel::direction::Direction;
 use countersign::kernel::otp::OtpHash;
@@ -141,6 +141,23 @@ fn what_users_say_to_a_transaction_is_shown_with_its_ticket_and_what_exactly_the
         });
         assert_eq!(by_device(refuses), shown);
     }
+    let by_passkey = told(PendingStep::SaidByPasskey(Box::new(PasskeyWord {
+        user: "alice".into(),
+        enrolment: [1; 16],
+        digest: [0xd1; 32],
+        refuses: true,
+        passkey: "phone".into(),
+        public_key: vec![0x30],
+        client_data: b"{}".to_vec(),
+        authenticator_data: vec![0xff, 0xfe],
+        signature: vec![],
+    })));
+    let shown = json!({
+        "event": "consent-refused", "ticket": ticket, "wallet": "treasury", "users": ["alice"], "digest": digest,
+        "passkey": "phone",
+        "assertion": { "public_key": "MA", "client_data": "e30", "authenticator_data": "__4", "signature": "" },
+    });
+    assert_eq!(by_passkey, shown);
     let codes = |fate| vec![TriedCode { user: Some("alice".into()), fate }];
     let word = |refuses, fate, answer| {
         let (ticket, wallet, digest) = ([0x47; 16], "treasury".into(), [0xd1; 32]);

@@ -1,6 +1,7 @@
 //! Approvals and tickets against a store of records in memory. What the ticket pays for is a digest: it is decided as a transaction is.
 
 mod devices;
+mod passkeys;
 mod tickets;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ enum Not {
     Tried(Untried),
     Consent(ConsentError),
     Device(DeviceError),
+    Passkey(PasskeyWordError),
 }
 
 impl From<Untried> for Not {
