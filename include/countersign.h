@@ -41,6 +41,13 @@
 /* CK_BBOOL: too many codes of all users together were wrong within an hour, so the module checks no code of any user.
  * Unlocking does not change this. */
 #define CKA_COUNTERSIGN_STOPPED         0xC3530105UL
+/* UTF-8: the hardware wallets by which the user approves proposed transactions, one a line: the network, the address whose key signs messages,
+ * and the device's name, with a blank between them. */
+#define CKA_COUNTERSIGN_DEVICES         0xC3530190UL
+/* Only given, by the SO, and if there are officers, by them. UTF-8: such a line. */
+#define CKA_COUNTERSIGN_DEVICE_ADD      0xC3530191UL
+/* Only given, by the SO. UTF-8: a device's name. */
+#define CKA_COUNTERSIGN_DEVICE_REMOVE   0xC3530192UL
 /* CK_ULONG: the user's factor, by its number in approvals: COUNTERSIGN_APPROVAL_FACTOR_TOTP (default) or
  * COUNTERSIGN_APPROVAL_FACTOR_HOTP. Given at creation. A user of HOTP has codes of 8 digits by HMAC-SHA-1, and no time interval. */
 #define CKA_COUNTERSIGN_FACTOR          0xC3530106UL

@@ -28,9 +28,11 @@ use crate::kernel::anchor::StateError;
 use crate::kernel::binding::Binding;
 use crate::kernel::clock::Believed;
 use crate::kernel::consent::Pending;
+use crate::kernel::credential::{Credential, Credentials, NamedCredential};
 use crate::kernel::digest_key::{DigestKey, DigestKeyRecord};
 use crate::kernel::factor::Form;
 use crate::kernel::freeze::{Freezable, place_of};
+use crate::kernel::network::Network;
 use crate::kernel::otp::OtpKeyId;
 use crate::kernel::pin::Role;
 use crate::kernel::proposal::RunId;
@@ -218,6 +220,8 @@ impl Engine {
         let freeze = self.version_at(place_of(&RecordKey::user(name)))?;
         // A commit under way may say something about a code that nobody may know yet.
         let version = record.as_ref().map_or(0, |record| record.version());
+        let credentials = self.credentials_of(name)?;
+        let version = version.max(credentials.as_ref().map_or(0, |credentials| credentials.version()));
         self.ledger()?.settle(version.max(freeze.unwrap_or(0)))?;
         Ok(record.map(|user| {
             let user = user.into_value();
@@ -229,6 +233,7 @@ impl Engine {
                 failures: user.budget.failures(now),
                 stopped: self.is_stopped(),
                 frozen: freeze.is_some(),
+                devices: devices_of(credentials.as_ref(), &user.factor.key_id()),
                 name: user.name,
                 service: user.service,
             }
@@ -379,6 +384,33 @@ pub struct UserView {
     pub stopped: bool,
     /// An administrator has frozen this user.
     pub frozen: bool,
+    /// The devices with which the user approves what they show.
+    pub devices: Vec<DeviceView>,
+}
+
+/// A user's device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceView {
+    /// Its name among the user's.
+    pub name: String,
+    /// The network of the wallets for which it approves.
+    pub network: Network,
+    /// The address whose key it signs with.
+    pub address: String,
+}
+
+/// The devices of this enrolment.
+fn devices_of(credentials: Option<&Versioned<Credentials>>, enrolment: &OtpKeyId) -> Vec<DeviceView> {
+    let theirs = credentials.map(Versioned::value).filter(|credentials| credentials.user().key == *enrolment);
+    let all = theirs.into_iter().flat_map(Credentials::list);
+    let device = |one: &NamedCredential| match &one.credential {
+        Credential::Device(address) => {
+            let (name, network) = (one.name.clone(), address.network());
+            Some(DeviceView { name, network, address: address.to_string() })
+        }
+        Credential::Passkey(_) => None,
+    };
+    all.filter_map(device).collect()
 }
 
 /// Reads a record. If it opens and this version cannot read it, closes the ledger: nobody knows what the record says,

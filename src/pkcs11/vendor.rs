@@ -27,6 +27,12 @@ pub const CKA_COUNTERSIGN_LOCKED: CK_ATTRIBUTE_TYPE = 0xC353_0103;
 pub const CKA_COUNTERSIGN_FAILURES: CK_ATTRIBUTE_TYPE = 0xC353_0104;
 /// `CK_BBOOL`: too many codes of all users were wrong within an hour, so no code of any user is checked.
 pub const CKA_COUNTERSIGN_STOPPED: CK_ATTRIBUTE_TYPE = 0xC353_0105;
+/// UTF-8: the user's devices, one a line.
+pub const CKA_COUNTERSIGN_DEVICES: CK_ATTRIBUTE_TYPE = 0xC353_0190;
+/// UTF-8, only given: a device to register, as such a line.
+pub const CKA_COUNTERSIGN_DEVICE_ADD: CK_ATTRIBUTE_TYPE = 0xC353_0191;
+/// UTF-8, only given: the name of a device to remove.
+pub const CKA_COUNTERSIGN_DEVICE_REMOVE: CK_ATTRIBUTE_TYPE = 0xC353_0192;
 /// `CK_ULONG`: the number of the user's factor in approvals.
 pub const CKA_COUNTERSIGN_FACTOR: CK_ATTRIBUTE_TYPE = 0xC353_0106;
 
@@ -278,7 +284,7 @@ mod tests {
     #[test]
     fn the_constants_are_the_headers() {
         let header = defines(include_str!("../../include/countersign.h"));
-        assert_eq!(header.len(), 116);
+        assert_eq!(header.len(), 119);
         assert_eq!(header, constants(include_str!("vendor.rs")));
     }
 }

@@ -4,9 +4,6 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use bitcoin::secp256k1::{All, Message, Secp256k1, SecretKey};
-use bitcoin::sign_message::signed_msg_hash;
-use bitcoin::{Address, CompressedPublicKey, KnownHrp};
 use totp_rs::Totp;
 
 use countersign::admin::{Act, KeyChange, NewDevice, Target};
@@ -19,6 +16,7 @@ use countersign::kernel::network::Network;
 use countersign::kernel::psbt::PsbtBytes;
 use countersign::kernel::rule::Rule;
 use countersign::kernel::state::{DeviceError, Word};
+use harness::device::Device;
 use harness::engine::Bench;
 
 const UNLIMITED: &str = "unlimited = true\nproposal_minutes = 10080\n";
@@ -277,34 +275,17 @@ fn what_waits_is_listed_whatever_it_says_and_however_often() {
     println!("{} proposals of 251 payees: {times:?}", made.len());
 }
 
-/// A hardware wallet with one key, which signs messages as BIP 137 says.
-struct Device(SecretKey);
-
-impl Device {
-    fn address(&self, secp: &Secp256k1<All>) -> String {
-        let public = CompressedPublicKey(self.0.public_key(secp));
-        Address::p2wpkh(&public, KnownHrp::Regtest).to_string()
-    }
-
-    fn sign(&self, secp: &Secp256k1<All>, text: &str) -> String {
-        let digest = Message::from_digest(*signed_msg_hash(text).as_ref());
-        let (recovery, compact) = secp.sign_ecdsa_recoverable(&digest, &self.0).serialize_compact();
-        let header = 39 + u8::try_from(recovery.to_i32()).expect("0 to 3");
-        data_encoding::BASE64.encode(&[&[header], &compact[..]].concat())
-    }
-}
-
 #[test]
 fn consent_where_a_wallet_asks_for_a_device_nothing_else_signs_and_the_device_signs_one_transaction() {
     let scene = Scene::new(
         "unlimited = true\nproposal_minutes = 10080\nconsent_from_sat = 0\nconsent_by = [\"device\"]\n",
     );
-    let (secp, device) = (Secp256k1::new(), Device(SecretKey::from_slice(&[5; 32]).expect("a key")));
+    let device = Device::new(5);
     let new = NewDevice {
         user: asked(&scene, "alice"),
         name: "ledger".into(),
         network: Network::Regtest,
-        address: device.address(&secp),
+        address: device.address(),
     };
     let _added = scene.bench.perform(Act::AddDevice(new)).expect("an administrator without officers");
     let psbts = [scene.psbt(1), scene.psbt(2)];
@@ -337,18 +318,18 @@ fn consent_where_a_wallet_asks_for_a_device_nothing_else_signs_and_the_device_si
     let [of_other, _] = texts(&tickets[1]);
     let changed = approval.replace(" until ", " until  ");
     for text in [&refusal, &of_other, &changed, &format!("{approval}\n"), &approval.to_uppercase()] {
-        let said = say(&tickets[0], Word::Approve, "alice", &device.sign(&secp, text));
+        let said = say(&tickets[0], Word::Approve, "alice", &device.sign(text));
         assert!(matches!(said, Err(EngineError::Device(DeviceError::Signature(_)))), "{text}: {said:?}");
     }
-    let stranger = Device(SecretKey::from_slice(&[6; 32]).expect("a key"));
-    let said = say(&tickets[0], Word::Approve, "alice", &stranger.sign(&secp, &approval));
+    let stranger = Device::new(6);
+    let said = say(&tickets[0], Word::Approve, "alice", &stranger.sign(&approval));
     assert!(matches!(said, Err(EngineError::Device(DeviceError::Signature(_)))));
-    let said = say(&tickets[0], Word::Approve, "bob", &device.sign(&secp, &approval));
+    let said = say(&tickets[0], Word::Approve, "bob", &device.sign(&approval));
     assert!(matches!(said, Err(EngineError::Device(DeviceError::None { .. }))), "he has no device");
     assert_eq!(scene.bench.failures("alice"), 0);
 
     // The device's own does, for that transaction, once.
-    let signature = device.sign(&secp, &approval);
+    let signature = device.sign(&approval);
     assert_eq!(say(&tickets[0], Word::Approve, "alice", &signature).expect("hers"), Standing::Approved);
     assert!(matches!(scene.sign(&tickets[0], &psbts[1]), Err(EngineError::Code)));
     assert!(scene.sign(&tickets[0], &psbts[0]).expect("approved"));
@@ -356,7 +337,7 @@ fn consent_where_a_wallet_asks_for_a_device_nothing_else_signs_and_the_device_si
     assert!(matches!(again, Err(EngineError::Device(DeviceError::Given(_)))));
     // And it refuses.
     let [_, refusal] = texts(&tickets[1]);
-    let refused = say(&tickets[1], Word::Refuse, "alice", &device.sign(&secp, &refusal));
+    let refused = say(&tickets[1], Word::Refuse, "alice", &device.sign(&refusal));
     assert_eq!(refused.expect("hers"), Standing::Refused(asked(&scene, "alice")));
 }
 
@@ -365,9 +346,9 @@ fn consent_device_that_was_removed_approves_nothing_and_what_it_approved_before_
     let scene = Scene::new(
         "unlimited = true\nproposal_minutes = 10080\nconsent_from_sat = 0\nconsent_by = [\"device\"]\n",
     );
-    let (secp, device) = (Secp256k1::new(), Device(SecretKey::from_slice(&[5; 32]).expect("a key")));
+    let device = Device::new(5);
     let alice = asked(&scene, "alice");
-    let address = device.address(&secp);
+    let address = device.address();
     let new = NewDevice { user: alice.clone(), name: "ledger".into(), network: Network::Regtest, address };
     let _added = scene.bench.perform(Act::AddDevice(new)).expect("an administrator without officers");
     let psbts = [scene.psbt(1), scene.psbt(2)];
@@ -375,7 +356,7 @@ fn consent_device_that_was_removed_approves_nothing_and_what_it_approved_before_
     let approve = |ticket: &TicketId| {
         let view = scene.engine().pending(ticket).expect("it reads").expect("it is there");
         let [text, _] = view.asked[0].device_texts.clone().expect("it fits a device");
-        scene.engine().say_by_device(ticket, Word::Approve, "alice", &device.sign(&secp, &text))
+        scene.engine().say_by_device(ticket, Word::Approve, "alice", &device.sign(&text))
     };
     assert!(approve(&tickets[0]).is_ok());
     let _removed = scene.bench.perform(Act::RemoveDevice(alice, "ledger".into())).expect("it is there");

@@ -3,6 +3,7 @@
 use std::fs;
 
 use countersign::kernel::consent::Statement;
+use harness::device::Device;
 use harness::engine::scripts::good_psbt;
 use harness::engine::{FEE, PAID};
 use harness::module::cli::{Answer, Cli};
@@ -100,7 +101,10 @@ fn consent_what_was_shown_and_approved_is_signed_by_its_ticket_and_nothing_else_
         ] {
             assert!(shown.contains(words), "{words:?} is not in:\n{shown}");
         }
-        assert!(shown.lines().all(|line| line.len() <= 80), "{shown}");
+        // A line for a device is signed as it is.
+        let for_devices = |line: &&str| line.starts_with("approve: ") || line.starts_with("refuse: ");
+        assert!(shown.lines().all(|line| line.len() <= 80 || for_devices(&line)), "{shown}");
+        assert_eq!(shown.lines().filter(for_devices).count(), 4, "{shown}");
 
         let what = refused(&sign(&cli, "unsigned.psbt", &ticket), "CKR_COUNTERSIGN_PENDING").to_owned();
         assert!(what.contains("too few users have approved"), "{what}");
@@ -276,5 +280,79 @@ fn consent_what_cannot_be_proposed_is_refused_with_its_reason() {
         let answer = of("treasury", "unsigned.psbt");
         assert!(refused(&answer, "CKR_COUNTERSIGN_POLICY").contains("nobody was asked"));
         assert_eq!(answer.json["error"]["rule"]["tag"], "transaction-max");
+    });
+}
+
+#[test]
+fn consent_where_a_wallet_asks_for_a_device_its_signature_alone_approves() {
+    in_boundary(this_test!(), |boundary| {
+        let (cli, alice, _) = stage(boundary, "1");
+        boundary.note(
+            "policy.toml",
+            "max_transaction_sat = 100000\nmax_fee_sat = 5000\nconsent_from_sat = 0\nconsent_by = [\"device\"]\n",
+        );
+        cli.does(&["wallet", "set", "treasury", "--policy", "policy.toml"]);
+        let device = Device::new(5);
+        let listed = |user: &str| cli.does(&["user", "device", "list", user])["devices"].clone();
+        assert_eq!(listed("alice"), json!([]));
+        let add = |user: &str, address: &str| {
+            cli.run(&[
+                "user",
+                "device",
+                "add",
+                user,
+                "--device",
+                "my ledger",
+                "--network",
+                "regtest",
+                "--address",
+                address,
+            ])
+        };
+        let wrong = add("alice", "bcrt1qnothing");
+        assert!(refused(&wrong, "CKR_ATTRIBUTE_VALUE_INVALID").contains("is not changed"), "{}", wrong.json);
+        let added = add("alice", &device.address());
+        assert!(added.success, "{}", added.json);
+        assert_eq!(
+            listed("alice"),
+            json!([{ "name": "my ledger", "network": "regtest", "address": device.address() }])
+        );
+        refused(&add("bob", &device.address()), "CKR_ATTRIBUTE_VALUE_INVALID");
+
+        let proposed =
+            cli.does(&["propose", "--wallet", "treasury", "--in", "unsigned.psbt"])["proposal"].clone();
+        let ticket = proposed["ticket"].as_str().expect("a text").to_owned();
+        let line = |word: &str| proposed["users"][0]["device"][word].as_str().expect("a text").to_owned();
+        let by_code = say(&cli, "approve", &ticket, "alice", &alice.code());
+        assert!(
+            refused(&by_code, "CKR_COUNTERSIGN_ACT_REFUSED").contains("only approvals by a means"),
+            "{}",
+            by_code.json
+        );
+        let signed = |text: &str, user: &str| {
+            boundary.note("device.sig", &format!("{}\n", device.sign(text)));
+            cli.run(&["proposal", "approve", &ticket, "--user", user, "--signature-file", "device.sig"])
+        };
+        let wrong = signed(&line("refuse"), "alice");
+        assert!(
+            refused(&wrong, "CKR_COUNTERSIGN_ACT_REFUSED").contains("no device of the user's"),
+            "{}",
+            wrong.json
+        );
+        let nobodys = signed(&line("approve"), "bob");
+        assert!(
+            refused(&nobodys, "CKR_COUNTERSIGN_ACT_REFUSED").contains("no device for"),
+            "{}",
+            nobodys.json
+        );
+        let right = signed(&line("approve"), "alice");
+        assert_eq!(right.json["proposal"]["users"][0]["approved"]["by"], "device", "{}", right.json);
+        assert!(sign(&cli, "unsigned.psbt", &ticket).success);
+        let unsigned = fs::read(boundary.folder().join("unsigned.psbt")).expect("it is there");
+        let answer = fs::read(boundary.folder().join("signed.psbt")).expect("it is signed");
+        verify_signed(&unsigned, &answer);
+
+        cli.does(&["user", "device", "remove", "alice", "--device", "my ledger"]);
+        assert_eq!(listed("alice"), json!([]));
     });
 }

@@ -39,6 +39,8 @@ pub(super) struct Asked {
     pub(super) name: String,
     statement: String,
     digest: String,
+    /// What the user's device shows and signs, to approve and to refuse. Empty if it says too much for a device.
+    device: [String; 2],
     /// When and by what means, if they have approved.
     approved: Option<(String, String)>,
 }
@@ -82,6 +84,8 @@ impl Waiting {
             v::CKA_COUNTERSIGN_STATEMENT,
             v::CKA_COUNTERSIGN_CONSENT_GIVEN,
             v::CKA_COUNTERSIGN_CONSENT_ENDED,
+            v::CKA_COUNTERSIGN_DEVICE_APPROVAL,
+            v::CKA_COUNTERSIGN_DEVICE_REFUSAL,
         ];
         let bytes = [v::CKA_COUNTERSIGN_PROPOSAL_WALLET, v::CKA_COUNTERSIGN_CONSENT_DIGEST];
         let types: Vec<AttributeType> = numbers
@@ -93,12 +97,18 @@ impl Waiting {
             .collect();
         let shown = Attributes::read(session, object, &types, Act::Read)?;
         let [state, needed, expires] = numbers.map(|number| shown.number(number).unwrap_or(0));
-        let [users, statements, given, refused_by] = texts.map(|number| shown.text(number));
+        let [users, statements, given, refused_by, approvals, refusals] =
+            texts.map(|number| shown.text(number));
         let [wallet, digests] = bytes.map(|number| shown.bytes(number).unwrap_or_default());
         let ticket = shown.id();
+        let mut asked = asked(&ticket, &users, &statements, digests, &given)?;
+        for (at, asked) in asked.iter_mut().enumerate() {
+            let line = |lines: &str| lines.lines().nth(at).unwrap_or_default().to_owned();
+            asked.device = [line(&approvals), line(&refusals)];
+        }
         Ok(Waiting {
             object,
-            asked: asked(&ticket, &users, &statements, digests, &given)?,
+            asked,
             ticket: HEXLOWER.encode(&ticket),
             label: shown.label(),
             wallet: HEXLOWER.encode(wallet),
@@ -166,10 +176,10 @@ impl Waiting {
 
     /// All of it, with the statements.
     pub(super) fn shown(&self) -> String {
-        let statements = self
-            .asked
-            .iter()
-            .map(|asked| format!("\n{} is asked to approve:\n\n{}", printable(&asked.name), asked.folded()));
+        let statements = self.asked.iter().map(|asked| {
+            let name = printable(&asked.name);
+            format!("\n{name} is asked to approve:\n\n{}{}", asked.folded(), asked.for_a_device())
+        });
         self.summary() + &statements.collect::<String>()
     }
 
@@ -190,9 +200,16 @@ impl Waiting {
         let users: Vec<Value> = self
             .asked
             .iter()
-            .map(|Asked { name, statement, digest, approved }| {
+            .map(|Asked { name, statement, digest, device: [approval, refusal], approved }| {
                 let approved = approved.as_ref().map(|(at, means)| json!({ "at": at, "by": means }));
-                json!({ "name": name, "statement": statement, "digest": digest, "approved": approved })
+                let line = |line: &str| Some(line.to_owned()).filter(|line| !line.is_empty());
+                json!({
+                    "name": name,
+                    "statement": statement,
+                    "digest": digest,
+                    "device": { "approve": line(approval), "refuse": line(refusal) },
+                    "approved": approved,
+                })
             })
             .collect();
         json!({
@@ -212,6 +229,17 @@ impl Waiting {
 impl Asked {
     pub(super) fn has_approved(&self) -> bool {
         self.approved.is_some()
+    }
+
+    /// What a device signs, each in one line as it must be signed, however wide the terminal is.
+    fn for_a_device(&self) -> String {
+        let [approval, refusal] = &self.device;
+        if approval.is_empty() || refusal.is_empty() {
+            return "\n  No device can show all of this.\n".into();
+        }
+        format!(
+            "\n  By device: sign one of these lines as a message, byte for byte.\n\n{approval}\n\n{refusal}\n"
+        )
     }
 
     /// The statement within the columns of a terminal. Nothing is left out: what is longer goes on in the next line, further to the
@@ -276,7 +304,8 @@ fn asked(
             let (means, by) = rest.split_once(' ')?;
             (by == name).then(|| (at.to_owned(), means.to_owned()))
         });
-        asked.push(Asked { name: name.into(), statement, digest: HEXLOWER.encode(digest), approved });
+        let (name, digest, device) = (name.into(), HEXLOWER.encode(digest), Default::default());
+        asked.push(Asked { name, statement, digest, device, approved });
     }
     Ok(asked)
 }
@@ -365,7 +394,13 @@ mod tests {
     const TICKET: [u8; 16] = [0x47; 16];
 
     fn of(text: &str) -> Asked {
-        Asked { name: "alice".into(), statement: text.into(), digest: String::new(), approved: None }
+        Asked {
+            name: "alice".into(),
+            statement: text.into(),
+            digest: String::new(),
+            device: Default::default(),
+            approved: None,
+        }
     }
 
     #[test]

@@ -6,6 +6,10 @@
 //! A code that is given here passes the backend's machine. It approves one statement and nothing else, but a backend that was taken over
 //! may show another statement, or spend the code elsewhere.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use countersign::pkcs11::vendor as v;
 use serde_json::json;
@@ -52,13 +56,18 @@ struct Word {
     user: String,
     #[command(flatten)]
     code: CodeFile,
+    /// Read the signature of the user's device from this file, in base64 (BIP 137, or BIP 322 simple), and ask for no code. "countersign
+    /// proposal show" has the lines to sign
+    #[arg(long, value_name = "FILE", conflicts_with = "code_file")]
+    signature_file: Option<PathBuf>,
     #[command(flatten)]
     pin: UserPin,
 }
 
 impl Approve {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
-        let there = self.word.say(global, v::CKA_COUNTERSIGN_CONSENT_APPROVE, "approve")?;
+        let kinds = [v::CKA_COUNTERSIGN_CONSENT_APPROVE, v::CKA_COUNTERSIGN_APPROVE_SIGNED];
+        let there = self.word.say(global, kinds, "approve")?;
         let (name, ticket) = (printable(&self.word.user), &there.ticket);
         let text = format!("{name} has approved the proposal {ticket}. It {}.\n", there.standing());
         let wallet = quoted(&there.label);
@@ -73,7 +82,8 @@ impl Approve {
 
 impl Refuse {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
-        let there = self.word.say(global, v::CKA_COUNTERSIGN_CONSENT_REFUSE, "refuse")?;
+        let kinds = [v::CKA_COUNTERSIGN_CONSENT_REFUSE, v::CKA_COUNTERSIGN_REFUSE_SIGNED];
+        let there = self.word.say(global, kinds, "refuse")?;
         let (name, ticket) = (printable(&self.word.user), &there.ticket);
         let text =
             format!("{name} has refused the proposal {ticket}: it is over, and its ticket signs nothing.\n");
@@ -82,23 +92,34 @@ impl Refuse {
 }
 
 impl Word {
-    /// Shows the statement, takes the code and sends both as this word.
-    fn say(&self, global: &Global, kind: u64, verb: &str) -> Result<Waiting, CommandError> {
+    /// Shows the statement, takes the code or the device's signature, and sends it as this word.
+    fn say(
+        &self,
+        global: &Global,
+        [by_code, by_device]: [u64; 2],
+        verb: &str,
+    ) -> Result<Waiting, CommandError> {
+        let signature = self.signature_file.as_deref().map(read_signature).transpose()?;
         let module = Module::open(global)?;
         let session = module.user_session(&self.pin, Ask::OnStdin)?;
         let there = Waiting::of(&session, &self.named.ticket)?;
         there.check_open()?;
         let asked = self.asked(&there)?;
-        if verb == "approve" && asked.has_approved() {
+        if verb == "approve" && asked.has_approved() && signature.is_none() {
             return Err(CommandError::new(
                 format!("user {} has approved this proposal already; no code was asked for", self.user),
                 format!("\"countersign proposal show {}\" says what it waits for", there.ticket),
             ));
         }
         eprintln!("{} is asked to {verb} this payment:\n\n{}", printable(&self.user), asked.folded());
-        let code = CODE.obtain(self.code.code_file.as_deref(), Ask::OnStdin)?;
-        check_code(&code)?;
-        let word = Zeroizing::new(format!("{}:{}", self.user, code.as_str()));
+        let (kind, word) = match signature {
+            Some(signature) => (by_device, Zeroizing::new(format!("{}:{signature}", self.user))),
+            None => {
+                let code = CODE.obtain(self.code.code_file.as_deref(), Ask::OnStdin)?;
+                check_code(&code)?;
+                (by_code, Zeroizing::new(format!("{}:{}", self.user, code.as_str())))
+            }
+        };
         session
             .update_attributes(there.object, &[text(kind, &word)])
             .during(Act::Consent(&self.user))
@@ -117,4 +138,24 @@ impl Word {
             )
         })
     }
+}
+
+/// The longest signature that is read: more than any that a device gives for one key.
+const MAX_SIGNATURE_LEN: usize = 4 * 1024;
+
+/// The base64 in a file, without the line's end.
+fn read_signature(path: &Path) -> Result<String, CommandError> {
+    let next = "name the file with what the device gave for the line, in base64";
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SIGNATURE_LEN as u64 + 1).read_to_string(&mut text))
+        .map_err(|error| CommandError::new(format!("{} cannot be read: {error}", path.display()), next))?;
+    let signature = text.trim();
+    if signature.is_empty() || text.len() > MAX_SIGNATURE_LEN || signature.contains(char::is_whitespace) {
+        return Err(CommandError::new(
+            format!("{} has no signature of a device; nothing was sent", path.display()),
+            next,
+        ));
+    }
+    Ok(signature.to_owned())
 }

@@ -2,6 +2,7 @@
 
 mod add;
 mod confirm;
+mod device;
 mod remove;
 mod resync;
 mod show;
@@ -46,12 +47,15 @@ pub(crate) enum User {
     /// End the freeze of a user.
     Thaw(FreezeOne<Record>),
     Remove(remove::Remove),
+    #[command(subcommand)]
+    Device(device::Device),
 }
 
 impl User {
     pub(crate) fn run(&self, global: &Global) -> Result<Report, CommandError> {
         match self {
             User::Add(verb) => verb.run(global),
+            User::Device(verb) => verb.run(global),
             User::Confirm(verb) => verb.run(global),
             User::List(verb) => verb.run::<Record>(global),
             User::Show(verb) => verb.run(global),

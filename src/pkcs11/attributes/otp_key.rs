@@ -4,7 +4,7 @@ use cryptoki_sys::*;
 
 use super::super::vendor::*;
 use super::{Hidden, Value, bool, ulong};
-use crate::engine::UserView;
+use crate::engine::{DeviceView, UserView};
 use crate::kernel::otp::{OtpHash, SECRET_LEN};
 use crate::kernel::seal::RecordKey;
 
@@ -54,6 +54,8 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
         CKA_COUNTERSIGN_FAILURES => ulong(user.failures as CK_ULONG),
         CKA_COUNTERSIGN_STOPPED => bool(user.stopped),
         CKA_COUNTERSIGN_FROZEN => bool(user.frozen),
+        CKA_COUNTERSIGN_DEVICES => user.devices.iter().map(line).collect::<String>().into_bytes(),
+        CKA_COUNTERSIGN_DEVICE_ADD | CKA_COUNTERSIGN_DEVICE_REMOVE => return Err(Hidden::Sensitive),
         CKA_COUNTERSIGN_FACTOR => ulong(user.form.kind as CK_ULONG),
         CKA_COUNTERSIGN_OTP_HASH => ulong(match user.form.hash {
             OtpHash::Sha1 => CKM_SHA_1,
@@ -64,4 +66,7 @@ pub(in crate::pkcs11) fn of_user(user: &UserView, kind: CK_ATTRIBUTE_TYPE) -> Va
         CKA_COUNTERSIGN_OTPAUTH_URI => return Err(Hidden::Sensitive),
         _ => return Err(Hidden::Unknown),
     })
+}
+fn line(DeviceView { name, network, address }: &DeviceView) -> String {
+    format!("{} {address} {name}\n", network.name())
 }

@@ -11,7 +11,7 @@ use super::super::rv::{Answer, Rv};
 use super::super::template::{bool_value, each_once, text};
 use super::super::vendor::*;
 use super::super::wallet::wallet_change;
-use crate::admin::{Act, Target, UserId};
+use crate::admin::{Act, NewDevice, Target, UserId};
 use crate::kernel::officer::Council;
 use crate::kernel::utc;
 
@@ -65,8 +65,12 @@ fn change_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
     }
     let act = match object {
         Object::User { name, key_id } => {
+            let user = UserId { name: name.clone(), key: *key_id };
+            if let Some(act) = device_change(&user, template)? {
+                return Ok(Some(act));
+            }
             check_unlocking(template)?;
-            Act::UnlockUser(UserId { name: name.clone(), key: *key_id })
+            Act::UnlockUser(user)
         }
         Object::Clock => return Ok(clock_change(template)?.map(Act::TakeClock)),
         Object::UserPin => return pin_change(template),
@@ -110,6 +114,27 @@ fn freeze_of(object: &Object, template: &[&TemplateEntry]) -> Answer<Option<Act>
         _ if template.iter().any(|entry| entry.kind == CKA_COUNTERSIGN_FROZEN) => {
             Err(Rv(CKR_TEMPLATE_INCONSISTENT))
         }
+        _ => Ok(None),
+    }
+}
+
+/// The device to register or to remove. The template has no other attribute, because each act has its own link in the audit.
+fn device_change(user: &UserId, template: &[&TemplateEntry]) -> Answer<Option<Act>> {
+    let of_devices = [CKA_COUNTERSIGN_DEVICE_ADD, CKA_COUNTERSIGN_DEVICE_REMOVE];
+    let [TemplateEntry { kind, value }] = template else {
+        let has_one = template.iter().any(|entry| of_devices.contains(&entry.kind));
+        return if has_one { Err(Rv(CKR_TEMPLATE_INCONSISTENT)) } else { Ok(None) };
+    };
+    match *kind {
+        CKA_COUNTERSIGN_DEVICE_ADD => {
+            let (line, invalid) = (text(value)?, Rv(CKR_ATTRIBUTE_VALUE_INVALID));
+            let (network, rest) = line.split_once(' ').ok_or(invalid)?;
+            let (address, name) = rest.split_once(' ').ok_or(invalid)?;
+            let network = network.parse().map_err(|_| invalid)?;
+            let (address, name) = (address.to_owned(), name.to_owned());
+            Ok(Some(Act::AddDevice(NewDevice { user: user.clone(), name, network, address })))
+        }
+        CKA_COUNTERSIGN_DEVICE_REMOVE => Ok(Some(Act::RemoveDevice(user.clone(), text(value)?))),
         _ => Ok(None),
     }
 }

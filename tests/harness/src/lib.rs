@@ -14,6 +14,7 @@ pub mod alone;
 mod built;
 pub mod counting;
 mod descriptors;
+pub mod device;
 pub mod engine;
 pub mod module;
 pub mod officers;
