@@ -11,7 +11,7 @@
 use super::{Countersigner, Eligible, Engine, EngineError};
 use crate::engine::{Held, PendingView, WalletId};
 use crate::kernel::approval::Approval;
-use crate::kernel::consent::{ConsentDigest, ConsentError, Pending};
+use crate::kernel::consent::{ConsentDigest, ConsentError, Pending, Typed};
 use crate::kernel::factor::TicketId;
 use crate::kernel::name::UserId;
 use crate::kernel::psbt::PsbtBytes;
@@ -64,14 +64,14 @@ impl Engine {
         self.settled(self.commit_anew(decide)).map(|_recorded| ticket)
     }
 
-    /// Records what a user says to a proposed transaction, with the code that shows who says so. The code is charged and spent like any
-    /// other. Returns where the proposal stands now.
+    /// Records what a user says to a proposed transaction, with the code that shows who says so, and where it was typed. The code is
+    /// charged and spent like any other. Returns where the proposal stands now.
     pub fn say(
         &self,
         ticket: &TicketId,
         word: Word,
         user: &str,
-        code: &[u8],
+        (code, typed): (&[u8], Typed),
     ) -> Result<PendingView, EngineError> {
         let approvals = vec![Approval::parse_pin_of(user.as_bytes(), code)?];
         let (user, digest) = self.settled(self.addressee(ticket, user))?;
@@ -88,7 +88,7 @@ impl Engine {
             let moment = Moment { now, epoch, entropy: &entropy };
             state::consent(asked, &pending, claim, |place| self.is_there(place), moment)
         };
-        let asked = Consent { user: user.clone(), word };
+        let asked = Consent { user: user.clone(), word, typed };
         let committed = self.commit_tries(1, (asked, approvals), decide, Decision::withdraw)?;
         let (Opened { answer, tried, is_new, .. }, decided_at) = committed;
         let _heard = answer?;

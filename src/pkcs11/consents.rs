@@ -14,6 +14,7 @@ use super::rv::{Answer, Refusal, Rv};
 use super::template::{bool_value, expect, required, text, value_of};
 use super::vendor::*;
 use crate::engine::EngineError;
+use crate::kernel::consent::Typed;
 use crate::kernel::factor::TicketId;
 use crate::kernel::pin::Role;
 use crate::kernel::psbt::PsbtBytes;
@@ -110,16 +111,19 @@ impl Application {
         }
         let (user, code) = user_and_code(value)?;
         // Users come to the desk in person, so there is nobody else to log in.
-        if !self.is_desk() {
+        let typed = if self.is_desk() {
+            Typed::AtDesk
+        } else {
             self.require_user()?;
-        }
+            Typed::BeforeBackend
+        };
         if is_signed {
             let signature = core::str::from_utf8(code).map_err(|_| Rv(CKR_ATTRIBUTE_VALUE_INVALID))?;
             let judged = self.engine.say_by_device(ticket, word, user, signature);
             return ration::of_refusals(judged).map(|_standing| ());
         }
         ration::check_veto()?;
-        let judged = self.engine.say(ticket, word, user, code);
+        let judged = self.engine.say(ticket, word, user, (code, typed));
         ration::count_veto(&judged);
         ration::of_refusals(judged).map(|_standing| ())
     }

@@ -9,7 +9,7 @@ use totp_rs::Totp;
 use countersign::admin::{Act, KeyChange, NewDevice, Target};
 use countersign::engine::{Engine, EngineError, WalletId};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::consent::{ConsentError, MAX_OF_WALLET, Standing};
+use countersign::kernel::consent::{ConsentError, MAX_OF_WALLET, Standing, Typed};
 use countersign::kernel::factor::TicketId;
 use countersign::kernel::freeze::Frozen;
 use countersign::kernel::network::Network;
@@ -54,7 +54,9 @@ impl Scene {
     fn say(&self, ticket: &TicketId, word: Word, user: &str) -> Result<Standing, EngineError> {
         let totp = if user == "alice" { &self.alice } else { &self.bob };
         let code = self.bench.code(totp);
-        self.engine().say(ticket, word, user, code.as_bytes()).map(|view| view.standing)
+        self.engine()
+            .say(ticket, word, user, (code.as_bytes(), Typed::BeforeBackend))
+            .map(|view| view.standing)
     }
 
     /// A ticket for this, which alice approved.
@@ -141,7 +143,10 @@ fn consent_of_two_proposals_that_race_for_one_code_one_is_approved() {
         let callers = tickets.each_ref().map(|ticket| {
             scope.spawn(|| {
                 start.wait();
-                scene.engine().say(ticket, Word::Approve, "alice", code.as_bytes()).is_ok()
+                scene
+                    .engine()
+                    .say(ticket, Word::Approve, "alice", (code.as_bytes(), Typed::BeforeBackend))
+                    .is_ok()
             })
         });
         callers.map(|caller| caller.join().expect("it ends"))
@@ -172,7 +177,8 @@ fn consent_a_refusal_that_races_with_the_signature_either_comes_first_or_too_lat
                 scene.sign(&ticket, &psbt)
             });
             start.wait();
-            let refused = scene.engine().say(&ticket, Word::Refuse, "bob", code.as_bytes());
+            let refused =
+                scene.engine().say(&ticket, Word::Refuse, "bob", (code.as_bytes(), Typed::BeforeBackend));
             (sign.join().expect("it ends"), refused)
         });
         assert_ne!(signed.is_ok(), refused.is_ok(), "round {round}: {signed:?}");

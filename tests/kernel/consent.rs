@@ -4,7 +4,7 @@
 use bitcoin::secp256k1::{All, Secp256k1};
 use bitcoin::{Amount, Psbt, TxOut};
 use countersign::kernel::approval::Approval;
-use countersign::kernel::consent::{ConsentError, Pending, Standing, Statement, StatementError};
+use countersign::kernel::consent::{ConsentError, Pending, Standing, Statement, StatementError, Typed};
 use countersign::kernel::factor::Factor;
 use countersign::kernel::otp::{OtpHash, OtpKey};
 use countersign::kernel::psbt::CheckedPsbt;
@@ -95,7 +95,11 @@ impl Bench {
         let approval = Approval::parse_pin(code.as_bytes()).expect("a code");
         let subject = Subject::User(Box::new(alice()));
         let claim = Claim { approval, subject, released_at: None };
-        let asked = Consent { user: pending.value().asked()[0].clone(), word: Word::Approve };
+        let asked = Consent {
+            user: pending.value().asked()[0].clone(),
+            word: Word::Approve,
+            typed: Typed::BeforeBackend,
+        };
         let decided = state::consent::<Not>(asked, pending, claim, |_| Ok(false), self.moment());
         let Ok(decided) = decided else { panic!("it is open") };
         put(decided).1

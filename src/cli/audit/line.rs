@@ -42,7 +42,7 @@
 //! | `act-voided` | `nonce`, `does`, `because`: what has changed since the act was written |
 //! | `act-ticked` | `waiting`: for how many proposed acts time counted as delay |
 //! | `consent-asked` | `ticket`, `wallet`, `users`: who is asked, `text`: the statement for the first of them, `peer`: who proposed it |
-//! | `consent-given`, `consent-refused` | `ticket`, `wallet`, `users`: one, `digest`: what exactly the user approved or refused; by a device: `device`: its name, `address`, `text`: what it showed, `signature`: over the text; by a passkey: `passkey`: its name, `assertion`: `public_key` (SPKI), `client_data`, `authenticator_data`, and `signature` over both, in base64url |
+//! | `consent-given`, `consent-refused` | `ticket`, `wallet`, `users`: one, `digest`: what exactly the user approved or refused; `means`: `desk`, if the code was typed there; by a device: `device`: its name, `address`, `text`: what it showed, `signature`: over the text; by a passkey: `passkey`: its name, `assertion`: `public_key` (SPKI), `client_data`, `authenticator_data`, and `signature` over both, in base64url |
 //! | `consent-withdrawn` | `ticket`, `wallet` |
 //! | `officers-set` | of a change: `policy_tightens`, `policy_loosens` |
 //!

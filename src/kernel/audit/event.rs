@@ -399,6 +399,8 @@ pub enum Asked {
         /// What it should pay for.
         asked: Box<Asked>,
     },
+    /// A user's word on a transaction that waits for it, by a code that was typed at the desk.
+    ConsentAtDesk(ConsentFacts),
 }
 
 /// The outcome of a request. Each is written in two bytes: the outcome, and the number of the rule.

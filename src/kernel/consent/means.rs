@@ -11,7 +11,7 @@ use crate::factor::{FactorKind, Shown};
 /// | 1 to 31 | a code of this factor, brought by a backend |
 /// | 32 | a passkey |
 /// | 33 | a device with a screen of its own |
-/// | 64 and more | reserved for codes that are typed where no backend sees them: 64 and the number of the factor |
+/// | 65 to 95 | a code of a factor, typed at the desk, where no backend sees it: 64 and the number of the factor |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Means {
@@ -21,10 +21,32 @@ pub enum Means {
     Passkey,
     /// The signature of a device with a screen of its own.
     Device,
+    /// A code, typed at the desk.
+    Desk(FactorKind),
 }
 
 const PASSKEY: u8 = 32;
 const DEVICE: u8 = 33;
+const DESK: u8 = 64;
+
+/// Where a user types a code, as far as the boundary knows: by the door that it comes in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// Where it passes a backend.
+    BeforeBackend,
+    /// At the desk.
+    AtDesk,
+}
+
+impl Typed {
+    /// The means of an approval by a code of this factor.
+    pub const fn means(self, kind: FactorKind) -> Means {
+        match self {
+            Typed::BeforeBackend => Means::Code(kind),
+            Typed::AtDesk => Means::Desk(kind),
+        }
+    }
+}
 
 impl Means {
     /// What a policy calls it, if it shows what is approved.
@@ -33,6 +55,7 @@ impl Means {
             Means::Code(_) => None,
             Means::Passkey => Some(Shown::Passkey),
             Means::Device => Some(Shown::Device),
+            Means::Desk(_) => Some(Shown::Desk),
         }
     }
 
@@ -42,6 +65,7 @@ impl Means {
             Means::Code(kind) => kind.name(),
             Means::Passkey => "passkey",
             Means::Device => "device",
+            Means::Desk(_) => "desk",
         }
     }
 }
@@ -52,6 +76,7 @@ impl From<Means> for u8 {
             Means::Code(kind) => kind as u8,
             Means::Passkey => PASSKEY,
             Means::Device => DEVICE,
+            Means::Desk(kind) => DESK + kind as u8,
         }
     }
 }
@@ -68,6 +93,9 @@ impl TryFrom<u8> for Means {
         match number {
             PASSKEY => Ok(Means::Passkey),
             DEVICE => Ok(Means::Device),
+            number if number > DESK => {
+                FactorKind::of_number(number - DESK).map(Means::Desk).ok_or(UnknownMeans)
+            }
             number => FactorKind::of_number(number).map(Means::Code).ok_or(UnknownMeans),
         }
     }
@@ -85,10 +113,13 @@ mod tests {
             (Means::Code(FactorKind::Hotp), 3),
             (Means::Passkey, 32),
             (Means::Device, 33),
+            (Means::Desk(FactorKind::Totp), 65),
+            (Means::Desk(FactorKind::Ticket), 66),
+            (Means::Desk(FactorKind::Hotp), 67),
         ] {
             assert_eq!((u8::from(means), Means::try_from(number)), (number, Ok(means)));
         }
         let known = (0..=u8::MAX).filter(|number| Means::try_from(*number).is_ok());
-        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 32, 33], "none else has a number yet");
+        assert_eq!(known.collect::<Vec<_>>(), [1, 2, 3, 32, 33, 65, 66, 67], "none else has a number yet");
     }
 }

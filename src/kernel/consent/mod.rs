@@ -17,7 +17,7 @@ mod statement;
 pub use crate::factor::TicketId;
 pub use device::{DeviceText, DeviceTextError, MAX_DEVICE_TEXT_LEN};
 pub use digest::ConsentDigest;
-pub use means::{Means, UnknownMeans};
+pub use means::{Means, Typed, UnknownMeans};
 pub use pending::{
     Approved, ConsentError, DEFAULT_LIFETIME, MAX_LIFETIME, MAX_OF_PEER, MAX_OF_WALLET, Pending, Standing,
 };

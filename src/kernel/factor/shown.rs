@@ -9,17 +9,20 @@ pub enum Shown {
     Device,
     /// A passkey, asked by the one page that the store trusts to show what it signs.
     Passkey,
+    /// The desk, where a user reads what the boundary wrote and types a code that no backend sees.
+    Desk,
 }
 
 impl Shown {
     /// All of them.
-    pub const ALL: [Shown; 2] = [Shown::Device, Shown::Passkey];
+    pub const ALL: [Shown; 3] = [Shown::Device, Shown::Passkey, Shown::Desk];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Shown::Device => "device",
             Shown::Passkey => "passkey",
+            Shown::Desk => "desk",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::records::{Epoch, UserRecord};
 use super::signable::Signable as _;
 use super::way::{Claim, Moment, Outcome, Subject, Untried};
 use crate::audit::{Answer, Asked, ConsentFacts, ConsentStep, Event, PendingStep};
-use crate::consent::{self, ConsentError, Draft, Means, Pending, Statement};
+use crate::consent::{self, ConsentError, Draft, Pending, Statement, Typed};
 use crate::factor::{SpentOn, TicketId};
 use crate::name::{KeyId, UserId};
 use crate::psbt::CheckedPsbt;
@@ -122,6 +122,8 @@ pub struct Consent {
     pub user: UserId,
     /// The word.
     pub word: Word,
+    /// Where the code was typed.
+    pub typed: Typed,
 }
 
 /// Decides whether the code with which a user approves or refuses a proposal is right, and records the word in the same commit.
@@ -135,7 +137,7 @@ pub fn consent<E: From<Untried> + From<ConsentError>>(
     is_frozen: impl Fn(&RecordKey) -> Result<bool, E>,
     moment: Moment<'_>,
 ) -> Result<Decision<Outcome<Consent>>, E> {
-    let (Consent { user, word }, now) = (&asked, moment.now);
+    let (Consent { user, word, typed }, now) = (&asked, moment.now);
     let (authority, old) = (claim.authority(), &pending.value);
     assert!(
         authority == pending.authority,
@@ -158,7 +160,7 @@ pub fn consent<E: From<Untried> + From<ConsentError>>(
     // Before any code is looked at: whether it is still open depends on none.
     let binding = digest.binding(*word);
     let next = match word {
-        Word::Approve => old.approve(user, Means::Code(kind), now)?,
+        Word::Approve => old.approve(user, typed.means(kind), now)?,
         Word::Refuse => old.refuse(user, now)?,
     };
     let claims = vec![claim];
@@ -179,12 +181,16 @@ pub fn consent<E: From<Untried> + From<ConsentError>>(
     let signed = SpentOn::new(binding, now, **moment.entropy);
     let mut writes = codes.writes(answer, Some(&signed), now);
     writes.push(pending.put(if matches!(answer, Answer::Signed) { &next } else { old }));
-    let facts = Asked::Consent(ConsentFacts {
+    let facts = ConsentFacts {
         ticket: *old.ticket(),
         wallet: old.label().into(),
         digest: digest.0,
         refuses: *word == Word::Refuse,
-    });
+    };
+    let facts = match typed {
+        Typed::BeforeBackend => Asked::Consent(facts),
+        Typed::AtDesk => Asked::ConsentAtDesk(facts),
+    };
     let entropy = moment.entropy.clone();
     Ok(codes.outcome(asked, facts, writes, answer, entropy, now).in_store_of(authority))
 }

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 
 use harness::module::raw::{Attribute, Raw};
 use harness::module::wallet::verify_signed;
-use harness::module::{approval, assert_rv, read_ulong, report, this_test, ulong};
+use harness::module::{LIMITS, approval, assert_rv, read_ulong, report, this_test, ulong};
 use harness::users::{BACKEND, DESK, USER, WALLET, Wall, behind_the_wall};
 
 fn class() -> Attribute {
@@ -106,6 +106,55 @@ fn consent_a_word_that_comes_by_the_desk_approves_and_its_ticket_signs() {
             assert_eq!(standing(), CS_CONSENT_OPEN);
             assert_rv!(say(CKA_COUNTERSIGN_CONSENT_APPROVE, &noted("code")), CKR_OK);
             assert_eq!(standing(), CS_CONSENT_APPROVED);
+        }
+        _ => sign(wall, &wall.given("ticket")),
+    });
+}
+
+#[test]
+fn consent_by_desk_counts_a_code_typed_there_and_none_that_passed_a_backend() {
+    behind_the_wall(this_test!(), |wall| match wall.role() {
+        "body" => {
+            let serving = wall.serve();
+            let customer = wall.set_up_wallet();
+            let _ = wall.run(0, "ask for the desk");
+            let code = customer.code();
+            let psbt = customer.order(wall, &code);
+            let ticket = wall.run(BACKEND, "approve by backend").value("ticket").to_owned();
+            wall.give("ticket", &ticket);
+            let waits = format!("{CKR_COUNTERSIGN_PENDING:#x} 0");
+            assert_eq!(wall.run(BACKEND, "sign").value("answer"), waits);
+            // Nobody looked at the code, so it is good at the desk.
+            wall.write("desk/ticket", &ticket, DESK);
+            wall.write("desk/word", &format!("{USER}:{code}"), DESK);
+            let _ = wall.run(DESK, "approve at the desk");
+            let signed = wall.run(BACKEND, "sign").value("answer").to_owned();
+            verify_signed(&psbt, &HEXLOWER.decode(signed.as_bytes()).expect("a PSBT in hex"));
+            assert!(serving.stop().success());
+        }
+        "ask for the desk" => {
+            let raw = Raw::load();
+            assert_rv!(raw.initialize(), CKR_OK);
+            let so = raw.read_write();
+            assert_rv!(raw.login(so, CKU_SO, wall.noted("so.pin").as_bytes()), CKR_OK);
+            let policy = format!("{LIMITS}consent_from_sat = 0\nconsent_by = [\"desk\"]\n");
+            let policy = (CKA_COUNTERSIGN_POLICY, policy.into_bytes());
+            assert_rv!(raw.set_attributes(so, raw.wallet_public(so, WALLET), &[policy]), CKR_OK);
+        }
+        "approve by backend" => {
+            let at @ (raw, session) = backend(wall);
+            let proposal = propose(wall, at);
+            let word = word(CKA_COUNTERSIGN_CONSENT_APPROVE, USER, &wall.given("code"));
+            assert_rv!(raw.set_attributes(session, proposal, &[word]), CKR_COUNTERSIGN_ACT_REFUSED);
+            assert_eq!(raw.device_error(session), CS_CONSENT_REFUSED_MEANS);
+            report("ticket", ticket_of(at, proposal));
+        }
+        "approve at the desk" => {
+            let noted =
+                |name: &str| std::fs::read_to_string(wall.path("desk").join(name)).expect("it is ours");
+            let at @ (raw, session) = desk();
+            let word = (CKA_COUNTERSIGN_CONSENT_APPROVE, noted("word").into_bytes());
+            assert_rv!(raw.set_attributes(session, find(at, &noted("ticket")), &[word]), CKR_OK);
         }
         _ => sign(wall, &wall.given("ticket")),
     });

@@ -103,6 +103,8 @@ pub(super) struct Facts<'a> {
     passkey: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     assertion: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    means: Option<&'static str>,
 }
 
 impl<'a> Facts<'a> {
@@ -295,13 +297,17 @@ impl<'a> Facts<'a> {
             Asked::Enrolment(_) | Asked::Ticket { .. } => facts,
             Asked::Veto(nonce) => Facts { nonce: Some(HEXLOWER.encode(nonce)), ..facts },
             Asked::Consent(consent) => facts.with_consent(consent),
+            Asked::ConsentAtDesk(consent) => Facts { means: Some("desk"), ..facts.with_consent(consent) },
         };
         let is_digest = matches!(asked, Asked::Digest(_));
+        let consent = match asked {
+            Asked::Consent(consent) | Asked::ConsentAtDesk(consent) => Some(consent),
+            _ => None,
+        };
         match answer {
             Answer::Signed | Answer::Repeated if matches!(asked, Asked::Veto(_)) => ("code-accepted", facts),
-            Answer::Signed | Answer::Repeated if matches!(asked, Asked::Consent(_)) => {
-                let refuses = matches!(asked, Asked::Consent(consent) if consent.refuses);
-                (if refuses { "consent-refused" } else { "consent-given" }, facts)
+            Answer::Signed | Answer::Repeated if let Some(consent) = consent => {
+                (if consent.refuses { "consent-refused" } else { "consent-given" }, facts)
             }
             Answer::Signed => (if is_digest { "digest-signed" } else { "countersigned" }, facts),
             Answer::Repeated => (if is_digest { "digest-repeated" } else { "repeated" }, facts),

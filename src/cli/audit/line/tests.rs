@@ -167,6 +167,16 @@ fn what_users_say_to_a_transaction_is_shown_with_its_ticket_and_what_exactly_the
     let said = |event: &str| json!({ "event": event, "ticket": ticket, "wallet": "treasury", "users": ["alice"], "digest": digest });
     assert_eq!(word(false, Fate::Spent, Answer::Signed), said("consent-given"));
     assert_eq!(word(true, Fate::Spent, Answer::Signed), said("consent-refused"));
+    let (ticket_bytes, wallet) = ([0x47; 16], "treasury".to_owned());
+    let at_desk = ConsentFacts { ticket: ticket_bytes, wallet, digest: [0xd1; 32], refuses: false };
+    let at_desk = Event::Tried {
+        codes: codes(Fate::Spent),
+        asked: Asked::ConsentAtDesk(at_desk),
+        answer: Answer::Signed,
+    };
+    let mut shown = said("consent-given");
+    shown["means"] = json!("desk");
+    assert_eq!(facts(at_desk), shown);
     let wrong = word(false, Fate::Wrong, Answer::WrongCode);
     assert_eq!((&wrong["event"], &wrong["ticket"]), (&json!("code-refused"), &json!(ticket)));
     let asked = Box::new(Asked::Digest(DigestFacts { key: "eth".into(), digest: [0xd1; 32] }));

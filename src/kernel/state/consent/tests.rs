@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::approval::{Approval, ApprovalError};
 use crate::audit::{Fate, TriedCode};
-use crate::consent::{DEFAULT_LIFETIME, Standing};
+use crate::consent::{DEFAULT_LIFETIME, Means, Standing};
 use crate::digest_key::{DigestKey, DigestKeyParts, DigestKeyRecord, DigestMechanisms, RequestedDigest};
-use crate::factor::Factor;
+use crate::factor::{Factor, FactorKind};
 use crate::freeze;
 use crate::key::KeyTerms;
 use crate::network::Network;
@@ -194,7 +194,17 @@ impl Store {
     }
 
     fn decide_word(&self, word: Word, name: &str, claim: Claim) -> Result<Decision<Outcome<Consent>>, Not> {
-        let (entropy, asked) = (Zeroizing::new(ENTROPY), Consent { user: user(name), word });
+        self.decide_word_typed(word, name, claim, Typed::BeforeBackend)
+    }
+
+    fn decide_word_typed(
+        &self,
+        word: Word,
+        name: &str,
+        claim: Claim,
+        typed: Typed,
+    ) -> Result<Decision<Outcome<Consent>>, Not> {
+        let (entropy, asked) = (Zeroizing::new(ENTROPY), Consent { user: user(name), word, typed });
         let pending = self.pending();
         consent(asked, &pending, claim, |place| self.is_frozen(place), self.moment(&entropy))
     }
@@ -204,6 +214,14 @@ impl Store {
         let decision = self.decide_word(word, name, self.claim(name, code))?;
         let Opened { answer, is_new, .. } = self.write(decision).expect("nobody came first").open();
         Ok(answer.map(|_| is_new))
+    }
+
+    /// Approves with a code that is typed at the desk.
+    fn approve_at_desk(&mut self, name: &str, code: &str) -> Result<bool, Declined> {
+        let claim = self.claim(name, code);
+        let decision = self.decide_word_typed(Word::Approve, name, claim, Typed::AtDesk).expect("it is open");
+        let Opened { answer, is_new, .. } = self.write(decision).expect("nobody came first").open();
+        answer.map(|_| is_new)
     }
 
     fn approve(&mut self, name: &str) {
@@ -298,6 +316,27 @@ fn an_approval_spends_its_code_in_the_commit_that_records_it() {
 }
 
 #[test]
+fn consent_a_code_typed_at_the_desk_counts_as_that_and_one_that_passed_a_backend_never_becomes_it() {
+    let means = |store: &Store| store.pending().value.means_of(&user("alice"));
+    let (code, next) = (code("alice", NOW), code("alice", NOW + 30));
+    let mut store = Store::new(1);
+    assert_eq!(store.say(Word::Approve, "alice", &code), Ok(Ok(true)));
+    assert_eq!(store.approve_at_desk("alice", &code), Ok(false), "the same word once more");
+    assert_eq!(means(&store), Some(Means::Code(FactorKind::Totp)));
+    // Another code makes it an approval at the desk, and it stays that.
+    store.now += 30;
+    assert_eq!(store.approve_at_desk("alice", &next), Ok(true));
+    assert_eq!(means(&store), Some(Means::Desk(FactorKind::Totp)));
+    let Some(Event::Tried { asked: Asked::ConsentAtDesk(facts), .. }) = &store.event else { panic!("told") };
+    assert_eq!((facts.ticket, facts.refuses), (TICKET, false));
+    let mut store = Store::new(1);
+    assert_eq!(store.approve_at_desk("alice", &code), Ok(true));
+    store.now += 30;
+    assert_eq!(store.say(Word::Approve, "alice", &next), Ok(Ok(true)));
+    assert_eq!(means(&store), Some(Means::Desk(FactorKind::Totp)));
+}
+
+#[test]
 fn consent_a_code_that_approved_one_proposal_approves_no_other() {
     let mut store = Store::new(1);
     let code = code("alice", NOW);
@@ -305,7 +344,10 @@ fn consent_a_code_that_approved_one_proposal_approves_no_other() {
     // Another proposal of the very same transaction.
     let other = store.proposal([0x48; 16], 1, request().binding());
     store.put(RecordKey::pending(&[0x48; 16]), &other);
-    let (entropy, asked) = (Zeroizing::new(ENTROPY), Consent { user: user("alice"), word: Word::Approve });
+    let (entropy, asked) = (
+        Zeroizing::new(ENTROPY),
+        Consent { user: user("alice"), word: Word::Approve, typed: Typed::BeforeBackend },
+    );
     let other = store.read(RecordKey::pending(&[0x48; 16]));
     let claim = store.claim("alice", &code);
     let decision =
