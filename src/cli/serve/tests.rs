@@ -205,7 +205,8 @@ impl Running {
 
     fn connect(&self, socket: &str) -> Framed {
         let address = ConnectAddress::Unix { socket: self.path(socket), user: None };
-        let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+        let config =
+            ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default(), desk: None };
         let stream = Stream::connect(&config).expect("it serves");
         let mut framed = Framed::new(stream, 1 << 20, Budget::unlimited());
         framed.greet(&Hello { join: None, first_handle: 1 }, VERSION, &config).expect("it is welcome");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
+use super::desk::DeskConfig;
 use super::error::{ConfigError, Wrong};
 use super::log::LogConfig;
 use super::values::{UserName, absolute, seconds};
@@ -21,6 +22,8 @@ pub struct ConnectConfig {
     pub call: Duration,
     /// The log.
     pub log: LogConfig,
+    /// The pages of the desk, for the program that serves them.
+    pub desk: Option<Box<DeskConfig>>,
 }
 
 /// The address of the boundary, and how the client recognises it.
@@ -131,7 +134,7 @@ impl ConnectTable {
         if self.tls.is_some() && !matches!(address, ConnectAddress::Tcp { .. }) {
             return Err(wrong("connect.tls", "TLS is for tcp: addresses only: remove this table"));
         }
-        Ok(ConnectConfig { address, connect, call, log })
+        Ok(ConnectConfig { address, connect, call, log, desk: None })
     }
 }
 

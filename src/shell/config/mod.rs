@@ -81,6 +81,12 @@
 //! authority_file = "/etc/countersign/boundary-authority.pem"
 //! certificate_file = "/etc/countersign/backend.pem"
 //! key_file = "/etc/countersign/backend.key"   # mode 600
+//!
+//! [desk]                                      # for countersign-desk only
+//! address = "0.0.0.0:443"
+//! origin = "https://desk.example"             # as browsers show it
+//! certificate_file = "/etc/countersign/desk.crt"
+//! key_file = "/etc/countersign/desk.key"      # mode 600
 //! ```
 //!
 //! The module reads `$COUNTERSIGN_CONF`, or else `countersign/countersign.toml` in the user's configuration
@@ -88,6 +94,7 @@
 
 mod backing;
 mod connect;
+mod desk;
 mod error;
 mod log;
 mod plugin;
@@ -102,6 +109,7 @@ use serde::Deserialize;
 
 use self::backing::BackingTable;
 use self::connect::ConnectTable;
+use self::desk::DeskTable;
 use self::log::LogTable;
 use self::plugin::PluginTable;
 use self::serve::ServeTable;
@@ -110,6 +118,7 @@ use self::values::text_file;
 
 pub use self::backing::{BackingConfig, PinSource};
 pub use self::connect::{ConnectAddress, ConnectConfig, ConnectTls};
+pub use self::desk::{DeskConfig, DeskOrigin};
 pub use self::error::ConfigError;
 pub use self::log::{LogConfig, LogLevel};
 pub use self::plugin::PluginConfig;
@@ -188,6 +197,12 @@ impl Config {
             document::read(text).map_err(|problem| ConfigError::Toml { file: path.into(), problem })?;
         let log = file.log.map(|log| LogConfig { level: log.level, file: log.file }).unwrap_or_default();
         let Some(connect) = file.connect else {
+            if file.desk.is_some() {
+                return Err(wrong(
+                    "desk",
+                    "the desk is a client of the boundary: this belongs beside its [connect]",
+                ));
+            }
             let limits = file.limits.map_or(Ok(LimitsConfig::default()), |limits| limits.parse(&wrong))?;
             let plugin = file.plugin.map(PluginTable::check).transpose();
             let plugin = plugin.map_err(|(key, problem)| wrong(key, &problem))?;
@@ -214,7 +229,8 @@ impl Config {
                 ));
             }
         }
-        connect.parse(log, &wrong).map(Config::Connect)
+        let desk = file.desk.map(|desk| desk.parse(&wrong)).transpose()?.map(Box::new);
+        Ok(Config::Connect(ConnectConfig { desk, ..connect.parse(log, &wrong)? }))
     }
 }
 
@@ -252,6 +268,7 @@ struct File {
     log: Option<LogTable>,
     serve: Option<ServeTable>,
     connect: Option<ConnectTable>,
+    desk: Option<DeskTable>,
     plugin: Option<PluginTable>,
 }
 

@@ -22,6 +22,11 @@ pub fn program() -> PathBuf {
     up_to_date("countersign")
 }
 
+/// The desk under test, `countersign-desk`.
+pub fn desk() -> PathBuf {
+    up_to_date("countersign-desk")
+}
+
 /// `target/debug`, or the folder that this executable is in instead.
 pub fn target_folder() -> PathBuf {
     let executable = env::current_exe().expect("the system names the running executable");

@@ -323,6 +323,20 @@ impl Wall {
         command
     }
 
+    /// The desk's process, with the configuration in its folder.
+    pub fn desk(&self) -> Command {
+        // A desk is started again from the file that it ran from.
+        if !self.path("bin/countersign-desk").exists() {
+            self.install(&crate::built::desk(), "countersign-desk");
+        }
+        let mut command = self.start_as(DESK, self.path("bin/countersign-desk"));
+        command
+            .arg("--config")
+            .arg(self.path("desk/desk.toml"))
+            .env("COUNTERSIGN_MODULE", self.path("bin/libcountersign.so"));
+        command
+    }
+
     /// A shell script, as the boundary's user, in a folder where it could write a core file.
     pub fn script(&self, script: &str) -> Command {
         // Signals may be ignored because of the process that started the tests, as a shell does for

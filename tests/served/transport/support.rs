@@ -262,7 +262,7 @@ pub(crate) fn unix(path: &Path) -> ConnectConfig {
 }
 
 pub(crate) fn client_of(address: ConnectAddress) -> ConnectConfig {
-    ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() }
+    ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default(), desk: None }
 }
 
 /// An accepted connection.

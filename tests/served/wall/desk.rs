@@ -1,4 +1,6 @@
-//! The desk's door: by it users' words come in, and nothing else.
+//! The desk's door: by it users' words come in, and nothing else. The pages of the desk are in `pages`.
+
+mod pages;
 
 use countersign::kernel::consent::Statement;
 use countersign::pkcs11::vendor::*;

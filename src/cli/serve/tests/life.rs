@@ -132,7 +132,7 @@ fn a_broken_standard_error_keeps_no_door_from_its_work() {
     });
     assert!(boundary.told().starts_with("READY=1"));
     let address = ConnectAddress::Unix { socket: boundary.path("backend.sock"), user: None };
-    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default(), desk: None };
     // The log has one line for the first refusal.
     for _ in 0..2 {
         let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 256, Budget::unlimited());
@@ -175,7 +175,7 @@ fn sockets_are_taken_from_systemd_by_their_names() {
     assert!(backend.told().starts_with("READY=1"));
     assert!(!backend.path("backend.sock").exists());
     let address = ConnectAddress::Unix { socket: folder.path().join("b"), user: None };
-    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default() };
+    let config = ConnectConfig { address, connect: LONG, call: LONG, log: LogConfig::default(), desk: None };
     let mut framed = Framed::new(Stream::connect(&config).expect("it serves"), 1 << 20, Budget::unlimited());
     assert!(framed.greet(&Hello { join: None, first_handle: 1 }, VERSION, &config).is_ok());
     drop(backend);
