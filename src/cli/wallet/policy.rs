@@ -75,7 +75,7 @@ pub(super) struct PolicyOptions {
     /// If this many satoshi or more leave the wallet, users must approve what they are shown: a code that a backend brings does not count
     #[arg(long, value_name = "N", requires = "consent_by", conflicts_with = "policy")]
     consent_from_sat: Option<u64>,
-    /// A means that counts then, of these: device, passkey; repeat for several
+    /// A means that counts then, of these: device, desk; repeat for several
     #[arg(
         long = "consent-by",
         value_name = "MEANS",

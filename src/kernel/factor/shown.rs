@@ -17,6 +17,9 @@ impl Shown {
     /// All of them.
     pub const ALL: [Shown; 3] = [Shown::Device, Shown::Passkey, Shown::Desk];
 
+    /// Those that a policy can ask for: a door brings them. Passkeys come by none yet, so a wallet that asked for them would sign nothing.
+    pub const OFFERED: [Shown; 2] = [Shown::Device, Shown::Desk];
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -31,7 +31,10 @@ impl Consent {
         let mut by: Vec<Shown> = names
             .iter()
             .enumerate()
-            .map(|(at, name)| name.parse().map_err(|_| PolicyError::ConsentBy { position: at + 1 }))
+            .map(|(at, name)| {
+                let offered = name.parse().ok().filter(|shown| Shown::OFFERED.contains(shown));
+                offered.ok_or(PolicyError::ConsentBy { position: at + 1 })
+            })
             .collect::<Result<_, _>>()?;
         by.sort_unstable();
         by.dedup();
@@ -100,12 +103,12 @@ mod tests {
     fn an_amount_and_means_belong_together_and_unknown_means_are_refused_by_their_place() {
         assert_eq!(Consent::parse(None, None), Ok(None));
         assert_eq!(Consent::parse(Some(5), Some(&by(&["device", "device"]))), Ok(Some(consent(5))));
-        let both = Some(Consent { from: 5, by: vec![Shown::Device, Shown::Passkey] });
-        assert_eq!(Consent::parse(Some(5), Some(&by(&["passkey", "device"]))), Ok(both));
+        let both = Some(Consent { from: 5, by: vec![Shown::Device, Shown::Desk] });
+        assert_eq!(Consent::parse(Some(5), Some(&by(&["desk", "device"]))), Ok(both));
         for (from, means) in [(Some(5), None), (None, Some(by(&["device"]))), (Some(5), Some(vec![]))] {
             assert_eq!(Consent::parse(from, means.as_deref()), Err(PolicyError::ConsentIncomplete));
         }
-        for unknown in ["code", "Device", "", "ticket"] {
+        for unknown in ["code", "Device", "", "ticket", "passkey"] {
             let parsed = Consent::parse(Some(5), Some(&by(&["device", unknown])));
             assert_eq!(parsed, Err(PolicyError::ConsentBy { position: 2 }), "{unknown}");
         }

@@ -65,7 +65,7 @@ pub enum PolicyError {
     )]
     ConsentIncomplete,
     /// No means that this version has.
-    #[error("consent_by, entry {position}: the means that show what is approved are {}", Shown::ALL.map(Shown::name).join(", "))]
+    #[error("consent_by, entry {position}: the means that show what is approved are {}", Shown::OFFERED.map(Shown::name).join(", "))]
     ConsentBy {
         /// The entry, counted from 1.
         position: usize,
