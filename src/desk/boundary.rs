@@ -13,6 +13,7 @@ use cryptoki_sys::{CK_ATTRIBUTE_TYPE, CK_ULONG, CKA_CLASS};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::facts::Facts;
+use crate::page::Notice;
 
 /// The module, connected to the boundary.
 pub(crate) struct Boundary {
@@ -57,11 +58,21 @@ pub(crate) enum Word {
 }
 
 /// What became of a user's word.
+impl Proposal {
+    /// Why nobody can say anything to it any more, if so.
+    pub(crate) fn takes_no_word(&self) -> Option<Notice> {
+        match self.state {
+            State::Open | State::Approved => None,
+            State::Refused | State::Signed | State::Expired => Some(Notice::Over),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// It is recorded.
     Recorded,
-    /// The name or the code is wrong, or the code was used. Whether the user is asked at all shows to nobody.
+    /// The name or the code is wrong, or the code was used. So it is for whoever is not asked.
     Wrong,
     /// It is no code.
     NoCode,
@@ -99,7 +110,7 @@ impl Boundary {
     pub(crate) fn look(&self, ticket: &TicketId) -> Result<Option<Proposal>, Error> {
         let session = self.session()?;
         let Some(object) = find(&session, ticket)? else { return Ok(None) };
-        match read(&session, object) {
+        match read(&session, object, ticket) {
             // It went between the search and the look.
             Err(Error::Pkcs11(RvError::ObjectHandleInvalid, _)) => Ok(None),
             read => read.map(Some),
@@ -159,7 +170,7 @@ fn find(session: &Session, ticket: &TicketId) -> Result<Option<ObjectHandle>, Er
     Ok(session.find_objects(&template)?.first().copied())
 }
 
-fn read(session: &Session, object: ObjectHandle) -> Result<Proposal, Error> {
+fn read(session: &Session, object: ObjectHandle, ticket: &TicketId) -> Result<Proposal, Error> {
     let kinds = [
         CKA_COUNTERSIGN_STATEMENT,
         CKA_COUNTERSIGN_CONSENT_STATE,
@@ -187,7 +198,7 @@ fn read(session: &Session, object: ObjectHandle) -> Result<Proposal, Error> {
     };
     let text = |wanted| core::str::from_utf8(value(wanted)).unwrap_or_default();
     Ok(Proposal {
-        facts: Facts::of(text(CKA_COUNTERSIGN_STATEMENT)),
+        facts: Facts::of(text(CKA_COUNTERSIGN_STATEMENT), ticket),
         state,
         needed: number(CKA_COUNTERSIGN_CONSENT_NEEDED),
         given: text(CKA_COUNTERSIGN_CONSENT_GIVEN).lines().count(),

@@ -78,7 +78,7 @@ pub(crate) static ENGLISH: Texts = Texts {
     refusal_is_final: "A refusal ends this payment for everybody. It needs a code, too.",
     wrong: "Nothing was recorded: the user name or the code is wrong, or the code was used before. Wait for the next code and try again.",
     no_code: "Nothing was recorded: a code has 6 to 8 digits.",
-    locked: "Nothing was recorded: after wrong codes this user must wait. Try again later, or ask the operator.",
+    locked: "Nothing was recorded: after wrong codes this user, or everybody, must wait. Try again later, or ask the operator.",
     busy: "Nothing was recorded: too many codes are coming in. Wait a minute and try again.",
     stopped: "Nothing was recorded: the operator has stopped approvals for now. Ask the operator.",
     means: "Nothing was recorded: for this amount the wallet takes no codes. Approve with your device.",

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign::kernel::approval::is_user_name;
 use countersign::kernel::factor::TicketId;
 use countersign::shell::config::DeskOrigin;
 use cryptoki::error::Error;
@@ -37,7 +38,7 @@ pub(crate) struct Desk {
     origin: DeskOrigin,
     guard: Guard,
     limits: Arc<Limits>,
-    calls: Semaphore,
+    calls: Arc<Semaphore>,
 }
 
 /// What a path names.
@@ -55,7 +56,7 @@ impl Desk {
             origin: origin.clone(),
             guard: Guard::new()?,
             limits: Arc::default(),
-            calls: Semaphore::new(MAX_CALLS),
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
         })
     }
 
@@ -145,7 +146,16 @@ impl Desk {
         if !self.limits.take_code(from) {
             return Err(Problem::TooMany);
         }
-        let notice = if form.user.is_empty() || form.user.contains(':') {
+        // What everybody may see of the proposal decides before a user is named.
+        if let Some(notice) = self.look(ticket).await?.takes_no_word() {
+            return self.unrecorded(&ticket, &browser, notice, texts).await;
+        }
+        if !self.limits.take_code_for(&ticket) {
+            return Err(Problem::TooMany);
+        }
+        // A code that was typed into the field of the name must not reach a log as one.
+        let is_name = is_user_name(&form.user) && !form.user.bytes().all(|byte| byte.is_ascii_digit());
+        let notice = if !is_name {
             Notice::Wrong
         } else {
             let say = move |boundary: &Boundary| boundary.say(&ticket, form.word, &form.user, &form.code);
@@ -161,9 +171,20 @@ impl Desk {
                 Said::Over => Notice::Over,
             }
         };
-        let proposal = self.look(ticket).await?;
-        let token = self.guard.token(&browser, &ticket);
-        let body = page::of_proposal(&ticket, &proposal, &token, Some(notice), texts);
+        self.unrecorded(&ticket, &browser, notice, texts).await
+    }
+
+    /// The page of a proposal after a word that was not recorded.
+    async fn unrecorded(
+        &self,
+        ticket: &TicketId,
+        browser: &Browser,
+        notice: Notice,
+        texts: &'static Texts,
+    ) -> Result<Response<String>, Problem> {
+        let proposal = self.look(*ticket).await?;
+        let token = self.guard.token(browser, ticket);
+        let body = page::of_proposal(ticket, &proposal, &token, Some(notice), texts);
         Ok(answer::page(notice.status(), body))
     }
 
@@ -176,10 +197,15 @@ impl Desk {
         &self,
         work: impl FnOnce(&Boundary) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Problem> {
-        let turn = timeout(TURN, self.calls.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(Problem::Unreachable) };
+        let turn = timeout(TURN, Arc::clone(&self.calls).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Problem::Unreachable) };
         let boundary = Arc::clone(&self.boundary);
-        match tokio::task::spawn_blocking(move || work(&boundary)).await {
+        let call = move || {
+            // The turn lasts as long as the call, also if nobody waits for its answer any more.
+            let _turn = turn;
+            work(&boundary)
+        };
+        match tokio::task::spawn_blocking(call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 tracing::error!("the boundary does not answer: {error}");

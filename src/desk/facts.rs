@@ -1,6 +1,7 @@
 //! What a statement says, as pages show it. The words stay the boundary's: only lines are split, and addresses grouped for reading.
 
 use countersign::kernel::consent::Statement;
+use countersign::kernel::factor::TicketId;
 
 use crate::qr::Qr;
 
@@ -47,18 +48,21 @@ pub(crate) enum Payee {
 
 impl Facts {
     /// Reads the statements for all users who are asked. None if they are not what this version knows, or say different things.
-    pub(crate) fn of(statements: &str) -> Option<Facts> {
-        let mut all = statements.split_inclusive('\n').fold(Vec::<String>::new(), |mut all, line| {
-            if line.trim_end() == FIRST_LINE {
+    pub(crate) fn of(statements: &str, ticket: &TicketId) -> Option<Facts> {
+        let mut all = Vec::<String>::new();
+        for line in statements.split_inclusive('\n') {
+            if line.strip_suffix('\n') == Some(FIRST_LINE) {
                 all.push(String::new());
             }
-            if let Some(last) = all.last_mut() {
-                last.push_str(line);
-            }
-            all
-        });
+            // Nothing may stand in front of the first one.
+            all.last_mut()?.push_str(line);
+        }
         let text = all.first().cloned()?;
         let first = Statement::parse(&text).ok()?;
+        // A word goes to the proposal of this ticket.
+        if first.nonce != *ticket {
+            return None;
+        }
         for other in all.drain(1..) {
             let other = Statement::parse(&other).ok()?;
             if (Statement { user: first.user.clone(), ..other }) != first {
@@ -105,6 +109,7 @@ fn groups(text: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const TICKET: TicketId = [0x47; 16];
     const ADDRESS: &str = "tb1qw508d6qejxtdg4y5r3zarvary0c5xw7kxpjzsx";
 
     fn statement(user: &str, amount: &str) -> String {
@@ -122,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_words_on_the_page_are_those_of_the_statement() {
-        let facts = Facts::of(&statement("alice", "0.50000000")).expect("a statement");
+        let facts = Facts::of(&statement("alice", "0.50000000"), &TICKET).expect("a statement");
         assert_eq!((&*facts.wallet, &*facts.network), ("\"treasury\"", "signet"));
         assert_eq!((&*facts.fee, &*facts.leaves), ("0.00002000 BTC", "0.50002000 BTC"));
         assert_eq!((facts.payouts.len(), &*facts.payouts[0].amount), (2, "0.50000000 BTC"));
@@ -137,8 +142,13 @@ mod tests {
     #[test]
     fn statements_that_differ_in_more_than_the_user_are_not_shown() {
         let one = statement("alice", "0.50000000");
-        let both = |other: &str| Facts::of(&format!("{one}{other}"));
-        assert_eq!(both(&statement("bob", "0.50000000")), Facts::of(&one));
+        let both = |other: &str| Facts::of(&format!("{one}{other}"), &TICKET);
+        let alone = Facts::of(&one, &TICKET);
+        assert!(alone.is_some());
+        assert_eq!(both(&statement("bob", "0.50000000")), alone);
+        assert_eq!(Facts::of(&one, &[0x48; 16]), None, "of another proposal");
+        let of_later = format!("countersign/approve/2\nfor somebody\n{one}");
+        assert_eq!(Facts::of(&of_later, &TICKET), None, "something stands in front of it");
         assert_eq!(both(&statement("bob", "0.40000000")), None);
         assert_eq!(both("countersign/approve/2\nfor somebody\n"), None);
         for unknown in [
@@ -147,7 +157,7 @@ mod tests {
             &one.replace("fee ", "Fee "),
             &one.replace(" signet", " signet\nnote hello"),
         ] {
-            assert_eq!(Facts::of(unknown), None, "{unknown}");
+            assert_eq!(Facts::of(unknown, &TICKET), None, "{unknown}");
         }
     }
 }

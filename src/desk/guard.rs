@@ -1,7 +1,7 @@
 //! Whether a form comes from one of our own pages, in the browser that got the page.
 //!
 //! - A page comes with a cookie that only this origin can set and read (`__Host-`, `HttpOnly`), and that no other site's request
-//!   carries (`SameSite=Strict`). Its form has a token, which is bound to the cookie and to the ticket.
+//!   sends with a form (`SameSite=Lax`; with `Strict` a second link from elsewhere would get another cookie, and spoil the first page). Its form has a token, which is bound to the cookie and to the ticket.
 //! - The browser says where a request comes from (`Sec-Fetch-Site`, `Origin`). Either is enough, and neither may disagree.
 //! - The key of the tokens is new with each start. A form from before is refused, and its code is not sent on.
 
@@ -45,7 +45,7 @@ impl Browser {
 
     /// What sets the cookie.
     pub(crate) fn set_cookie(&self) -> String {
-        format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Strict", HEXLOWER.encode(&self.0))
+        format!("{COOKIE_NAME}={}; Path=/; Secure; HttpOnly; SameSite=Lax", HEXLOWER.encode(&self.0))
     }
 }
 
@@ -143,6 +143,6 @@ mod tests {
         {
             assert_eq!(Browser::of(&headers(&[(COOKIE, &bad)])), None, "{bad}");
         }
-        assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Strict"));
+        assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax"));
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use countersign::kernel::factor::TicketId;
 use countersign::ration::{Ration, Stock};
 
 /// The most connections at a time, of all addresses and of one.
@@ -14,6 +15,11 @@ const MAX_OF_ADDRESS: usize = 32;
 const REQUESTS: Ration = Ration { max: 120, every: Duration::from_secs(1) };
 /// Codes that come from one address. The boundary counts wrong ones against their user.
 const CODES: Ration = Ration { max: 10, every: Duration::from_secs(10) };
+/// Codes for one proposal, from anywhere. Whoever has its link and a name could else have that user locked, whom ten wrong codes lock.
+const CODES_FOR_ONE: Ration = Ration { max: 6, every: Duration::from_secs(60) };
+const _: () = assert!(CODES_FOR_ONE.max < 10, "ten in a row lock a user");
+/// The most proposals that are remembered.
+const MAX_PROPOSALS: usize = 1 << 14;
 /// The most addresses that are remembered, and for how long at least.
 const MAX_ADDRESSES: usize = 1 << 16;
 const REMEMBERED: Duration = Duration::from_secs(150);
@@ -42,6 +48,7 @@ pub(crate) struct Limits(Mutex<Table>);
 struct Table {
     connections: usize,
     by_address: HashMap<Address, Used>,
+    by_proposal: HashMap<TicketId, (Stock, Instant)>,
 }
 
 struct Used {
@@ -80,6 +87,23 @@ impl Limits {
     pub(crate) fn take_code(&self, address: Address) -> bool {
         let now = Instant::now();
         self.table().used(address, now).is_some_and(|used| used.codes.take(now))
+    }
+
+    /// Whether one more code may come for this proposal, which is there.
+    pub(crate) fn take_code_for(&self, ticket: &TicketId) -> bool {
+        let (now, mut table) = (Instant::now(), self.table());
+        let all = &mut table.by_proposal;
+        if all.len() >= MAX_PROPOSALS && !all.contains_key(ticket) {
+            // By then the stock is whole again.
+            let whole = CODES_FOR_ONE.every * CODES_FOR_ONE.max;
+            all.retain(|_, (_, last)| now.duration_since(*last) < whole);
+            if all.len() >= MAX_PROPOSALS {
+                return false;
+            }
+        }
+        let (stock, last) = all.entry(*ticket).or_insert_with(|| (Stock::whole(CODES_FOR_ONE, now), now));
+        *last = now;
+        stock.take(now)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -135,6 +159,13 @@ mod tests {
         assert!(!limits.take_code(one) && limits.take_code(other));
         assert!((0..REQUESTS.max).all(|_| limits.take_request(one)));
         assert!((0..3).any(|_| !limits.take_request(one)), "a second may pass meanwhile");
+    }
+
+    #[test]
+    fn a_proposal_for_which_codes_come_without_end_is_closed_to_them_and_no_other_is() {
+        let limits = Limits::default();
+        assert!((0..CODES_FOR_ONE.max).all(|_| limits.take_code_for(&[1; 16])));
+        assert!(!limits.take_code_for(&[1; 16]) && limits.take_code_for(&[2; 16]));
     }
 
     #[test]

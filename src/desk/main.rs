@@ -9,11 +9,11 @@
 //! - D2. The boundary takes nothing else from it (`[serve.desk]`). Whoever takes the desk over can lie to users who approve by codes typed
 //!   there; that is the most they can do.
 //! - D3. No code is written anywhere, and none is in memory for longer than its call, as far as the desk's own copies go. The buffers of the
-//!   libraries for HTTP and TLS are not wiped, and the system gives nobody else a look at them.
-//! - D4. Every answer has the same strict headers. Nothing on a page comes from elsewhere, and no page needs JavaScript ([`answer`]).
+//!   libraries for HTTP and TLS are not wiped. The system gives nobody else a look at them; they may be swapped out, unlike the boundary's.
+//! - D4. Every answer of ours has the same strict headers; the library's own to a malformed request have no body. Nothing on a page comes from elsewhere, and no page needs JavaScript ([`answer`]).
 //! - D5. A form counts only with the cookie that came with it and from our own pages ([`guard`]). Requests are limited in number, size and
 //!   time ([`limits`], [`server`]).
-//! - D6. No log has a code, a user's name or a ticket: whoever has a ticket sees what it pays.
+//! - D6. The desk's log has no code, user's name or ticket: whoever has a ticket sees what it pays.
 
 mod answer;
 mod boundary;

@@ -31,7 +31,7 @@ pub(super) static GERMAN: Texts = Texts {
     refusal_is_final: "Eine Ablehnung beendet diese Zahlung für alle. Auch sie braucht einen Code.",
     wrong: "Es wurde nichts festgehalten: Benutzername oder Code ist falsch, oder der Code wurde schon benutzt. Warten Sie auf den nächsten Code und versuchen Sie es noch einmal.",
     no_code: "Es wurde nichts festgehalten: Ein Code hat 6 bis 8 Ziffern.",
-    locked: "Es wurde nichts festgehalten: Nach falschen Codes muss dieser Benutzer warten. Versuchen Sie es später noch einmal, oder fragen Sie den Betreiber.",
+    locked: "Es wurde nichts festgehalten: Nach falschen Codes müssen dieser Benutzer oder alle warten. Versuchen Sie es später noch einmal, oder fragen Sie den Betreiber.",
     busy: "Es wurde nichts festgehalten: Es kommen zu viele Codes an. Warten Sie eine Minute und versuchen Sie es noch einmal.",
     stopped: "Es wurde nichts festgehalten: Der Betreiber hat Freigaben vorerst angehalten. Fragen Sie den Betreiber.",
     means: "Es wurde nichts festgehalten: Für diesen Betrag nimmt die Wallet keine Codes. Geben Sie mit Ihrem Gerät frei.",

@@ -224,7 +224,7 @@ fn consent_a_user_approves_on_the_page_and_the_backend_signs_by_the_ticket() {
         let scene = Scene::new(wall);
         let (page, cookie, token) = scene.open();
         page.assert_strict();
-        assert!(page.head.contains("; Path=/; Secure; HttpOnly; SameSite=Strict\r\n"), "{}", page.head);
+        assert!(page.head.contains("; Path=/; Secure; HttpOnly; SameSite=Lax\r\n"), "{}", page.head);
         for shown in
             ["0.00060000 BTC", "0.00001000 BTC", "&#34;treasury&#34;", "<svg", "0 / 1", "<html lang=\"en\">"]
         {
