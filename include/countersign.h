@@ -192,7 +192,7 @@
  * A proposed transaction is a private token object of class CKO_COUNTERSIGN_PROPOSAL, found only by a search for that class: by the backend that
  * proposed it, by the SO, and by the desk, which needs no login and may do nothing but read them and bring what users say ([serve.desk]). CKA_ID is the ticket (16 bytes), CKA_LABEL the wallet's label. C_CreateObject with CKA_TOKEN CK_TRUE,
  * CKA_VALUE (a PSBT), CKA_COUNTERSIGN_PROPOSAL_WALLET and, if not all users of the wallet are asked, CKA_COUNTERSIGN_USERS proposes one: as a
- * backend that is logged in, for ten minutes. C_DestroyObject by the backend that proposed it withdraws it. Its own attributes: */
+ * backend that is logged in, for as long as the wallet's policy says. C_DestroyObject by the backend that proposed it withdraws it. Its own attributes: */
 /* CK_ULONG, also of acts and drafts: CS_PROPOSAL_ACT or CS_PROPOSAL_TRANSACTION. */
 #define CKA_COUNTERSIGN_PROPOSAL_KIND   0xC3530170UL
 /* Bytes: CKA_ID of the wallet's keys. */

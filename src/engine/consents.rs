@@ -153,7 +153,10 @@ impl Engine {
             label: pending.label().into(),
             asked,
             needed: pending.needed(),
-            standing: pending.standing(self.now_or_newest()?),
+            standing: match pending.is_of_epoch(self.epoch().name()) {
+                true => pending.standing(self.now_or_newest()?),
+                false => Standing::Expired,
+            },
             approvals: given
                 .map(|one| GivenApproval { user: one.user.name.clone(), means: one.means, at: one.at })
                 .collect(),

@@ -11,7 +11,7 @@
 use super::{Countersigner, Eligible, Engine, EngineError};
 use crate::engine::{Held, PendingView, WalletId};
 use crate::kernel::approval::Approval;
-use crate::kernel::consent::{ConsentDigest, ConsentError, Pending, Typed};
+use crate::kernel::consent::{ConsentDigest, ConsentError, Pending, Standing, Typed};
 use crate::kernel::factor::TicketId;
 use crate::kernel::name::UserId;
 use crate::kernel::psbt::PsbtBytes;
@@ -138,6 +138,10 @@ impl Engine {
     /// Who is meant by a name, and what that user is asked to approve.
     fn addressee(&self, ticket: &TicketId, name: &str) -> Result<(UserId, ConsentDigest), EngineError> {
         let pending = self.pending_record(ticket)?;
+        // Its ticket signs nothing any more, so nobody shall spend a code on it.
+        if !pending.value().is_of_epoch(self.epoch().name()) {
+            return Err(ConsentError::Over(Standing::Expired).into());
+        }
         let user = pending.value().asked().iter().find(|asked| asked.name == name);
         let user = user.ok_or_else(|| ConsentError::NotAsked(name.into()))?.clone();
         let digest = pending.value().digest_for(&user)?;

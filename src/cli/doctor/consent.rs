@@ -52,13 +52,18 @@ pub(super) fn promises(wallets: Option<&[Asks]>) -> Vec<Promise> {
     const WHY: &str = "a time-based code proves that the user is present, not what they saw. The policy's limits bound the loss";
     let promise = |held, why: String| Promise { promise: PROMISE, held: Some(held), why: Cow::Owned(why) };
     let wallets = wallets.unwrap_or_default();
+    // A code that is typed at the desk may have been got out of its user elsewhere, for a smaller payment for example.
+    let holds = |(_, by): &&(u64, Vec<Shown>)| by.iter().all(|means| *means == Shown::Device);
     let asking: Vec<String> =
-        wallets.iter().filter_map(|wallet| Some(from(wallet, wallet.from.as_ref()?))).collect();
+        wallets.iter().filter_map(|wallet| Some(from(wallet, wallet.from.as_ref().filter(holds)?))).collect();
     if asking.is_empty() {
         return vec![promise(false, WHY.into())];
     }
     let rest = wallets.iter().filter_map(|wallet| match &wallet.from {
         None => Some(format!("wallet {}", quoted(&wallet.label))),
+        Some(asks) if !holds(&asks) => {
+            Some(format!("{}, where users type codes nowhere else", from(wallet, asks)))
+        }
         Some((0, _)) => None,
         Some((from, _)) => Some(format!("wallet {} below {from} sat", quoted(&wallet.label))),
     });
@@ -118,6 +123,17 @@ mod tests {
             some[1].1.starts_with("wallet 'petty cash'; wallet treasury below 5000 sat: a time-based"),
             "{some:?}"
         );
+    }
+
+    #[test]
+    fn a_code_that_is_typed_at_the_desk_is_no_consent_wherever_else_its_user_types_codes() {
+        let mut desk = asks("treasury", Some(0));
+        desk.from = Some((0, vec![Shown::Device, Shown::Desk]));
+        let both = told(&[asks("vault", Some(0)), desk.clone()]);
+        assert_eq!((both.len(), both[0].0, both[1].0), (2, Some(true), Some(false)));
+        assert!(both[0].1.contains("wallet vault") && !both[0].1.contains("treasury"), "{both:?}");
+        assert!(both[1].1.starts_with("wallet treasury from 0 sat on, by device or desk, where"), "{both:?}");
+        assert_eq!(told(&[desk]).len(), 1);
     }
 
     #[test]

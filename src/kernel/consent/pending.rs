@@ -249,6 +249,11 @@ impl Pending {
         }
     }
 
+    /// Whether it was proposed in the epoch of this name. What is from before a restoration is void.
+    pub fn is_of_epoch(&self, epoch: u64) -> bool {
+        self.epoch == epoch
+    }
+
     /// Whether its ticket could sign this: a transaction of this wallet by its binding, in the epoch of this name.
     pub(crate) fn is_about(&self, wallet: &KeyId, binding: &Binding, epoch: u64) -> bool {
         self.statement.wallet == *wallet && self.binding == *binding && self.epoch == epoch

@@ -87,7 +87,9 @@ pub(crate) fn restore(
     now: u64,
 ) -> Batch {
     let number = old.map_or(0, |old| old.value.number).saturating_add(1);
-    let epoch = Epoch { number, at: now };
+    // The time is its name, so two restorations within a second must not share it.
+    let at = old.map_or(now, |old| now.max(old.value.at.saturating_add(1)));
+    let epoch = Epoch { number, at };
     let write = match old {
         Some(old) => old.put(&epoch),
         None => Write {

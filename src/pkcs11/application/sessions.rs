@@ -101,7 +101,9 @@ impl Application {
             let closed = sessions.open.remove(&handle).ok_or(Rv(CKR_SESSION_HANDLE_INVALID))?;
             self.totals.sessions.fetch_sub(1, Ordering::SeqCst);
             sessions.read_only -= usize::from(!closed.read_write);
-            if sessions.open.is_empty() && sessions.login.take().is_some() {
+            // The desk sees private objects without a login.
+            if sessions.open.is_empty() {
+                sessions.login = None;
                 self.forget_private_objects();
             }
         }

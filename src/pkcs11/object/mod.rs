@@ -138,6 +138,7 @@ impl Application {
                     session.device_error = 0;
                     self.withdraw_transaction(session, ticket)
                         .map_err(|refusal| refusal.note(&mut session.device_error))?;
+                    self.forget_object(&object);
                 }
                 (Object::Session { number, .. }, Loaded::Session(held)) if held.is_destroyable() => {
                     self.drop_session_object(*number);
