@@ -154,7 +154,9 @@ impl Sent {
             }
             number => {
                 let told = self.note();
-                let last = self.skipped.remove(number - 1).error;
+                // A refusal of the module's says more than a file that is no signature, in whatever order they were tried.
+                let refused = self.skipped.iter().rposition(|skipped| skipped.error.rv.is_some());
+                let last = self.skipped.remove(refused.unwrap_or(number - 1)).error;
                 CommandError { what: format!("none of the {number} signatures was accepted\n{told}"), ..last }
             }
         }
