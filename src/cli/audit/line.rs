@@ -112,6 +112,9 @@ Every line is one JSON object:
   device, address
               name of the device by which a user said it, and the address
               whose key signed; text is then what the device showed
+  means       desk, if the code was typed there
+  passkey     name of the passkey by which a user said it
+  assertion   what the passkey signed, with its public key, in base64url
   officers    public keys (hex) of those who signed, vetoed or agreed
   signature   the officer's, in minisign's format; or the device's
   waiting     proposed acts for which time counted as delay
