@@ -92,7 +92,8 @@ impl Engine {
     }
 
     /// Checks a code of `user` for the OTP key `key` without signing: confirms an enrolment, and spends the
-    /// step or counter like a signature. Two codes in a row resynchronise a counter. If the user has another key by now, the code counts as nobody's.
+    /// step or counter like a signature. Two codes in a row resynchronise a counter. If the user has another key by now, the code
+    /// counts as nobody's.
     pub fn confirm(&self, user: &str, key: &OtpKeyId, code: &[u8]) -> Result<(), EngineError> {
         let approvals = vec![Approval::parse_check(user, code)?];
         let eligible = Eligible { users: &[user.to_owned()], key: Some(key), binding: None };

@@ -57,7 +57,6 @@ pub(crate) enum Word {
     Refuse,
 }
 
-/// What became of a user's word.
 impl Proposal {
     /// Why nobody can say anything to it any more, if so.
     pub(crate) fn takes_no_word(&self) -> Option<Notice> {
@@ -68,6 +67,7 @@ impl Proposal {
     }
 }
 
+/// What became of a user's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Said {
     /// It is recorded.

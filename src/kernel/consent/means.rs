@@ -59,6 +59,11 @@ impl Means {
         }
     }
 
+    /// Whether what is approved was signed, and not only a code given for it.
+    pub const fn is_signature(self) -> bool {
+        matches!(self, Means::Passkey | Means::Device)
+    }
+
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -259,8 +259,8 @@ impl Pending {
         self.statement.wallet == *wallet && self.binding == *binding && self.epoch == epoch
     }
 
-    /// Adds a user's approval. Of several of the same user, the last one by a means that shows what is approved counts, or else the first
-    /// one.
+    /// Adds a user's approval. Of several of the same user, the last one by a signature counts, else the first one at the desk, else the
+    /// first one. No code takes the place of a signature, which shows more.
     pub(crate) fn approve(&self, user: &UserId, means: Means, now: u64) -> Result<Pending, ConsentError> {
         let by = self.check_takes_word_of(user, now)?;
         if let Some(asks) = &self.asks
@@ -271,7 +271,10 @@ impl Pending {
         let mut next = self.clone();
         match next.approvals.iter_mut().find(|given| given.by == by) {
             None => next.approvals.push(Given { by, means, at: now }),
-            Some(given) if means.shown().is_some() && means != given.means => {
+            Some(given)
+                if means != given.means
+                    && (means.is_signature() || given.means.shown().is_none() && means.shown().is_some()) =>
+            {
                 *given = Given { by, means, at: now };
             }
             Some(_) => {}

@@ -238,3 +238,18 @@ fn consent_where_a_means_is_asked_for_no_other_approves_and_every_one_refuses() 
     let read = Pending::decode(&approved.encode()).expect("it reads");
     assert_eq!(read.asks(), asks.as_deref());
 }
+
+#[test]
+fn no_code_takes_the_place_of_a_signature_and_a_signature_that_of_any_code() {
+    let (pending, alice) = (Pending::new(draft(&["alice"], 1), NOW).expect("right"), user("alice"));
+    let after = |all: &[Means]| {
+        let add = |pending: Pending, means: &Means| pending.approve(&alice, *means, NOW + 1).expect("open");
+        all.iter().fold(pending.clone(), add).means_of(&alice)
+    };
+    let (code, desk) = (Means::Code(FactorKind::Totp), Means::Desk(FactorKind::Totp));
+    for signed in [Means::Device, Means::Passkey] {
+        assert_eq!(after(&[signed, desk, code]), Some(signed));
+        assert_eq!(after(&[code, desk, signed]), Some(signed));
+    }
+    assert_eq!((after(&[code, desk]), after(&[desk, code])), (Some(desk), Some(desk)));
+}
